@@ -1,0 +1,58 @@
+// A model on disk: a folder with config.json and weights, opened by reading headers only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crucible/error.h"
+#include "crucible/tensor.h"
+
+namespace crucible {
+
+// One weight file of a checkpoint.
+struct WeightFile {
+  std::string name;         // relative to the folder
+  std::string path;
+  std::int64_t size_bytes = 0;
+  std::string header_hash;  // XXH3-128 of the header text
+};
+
+// A tensor and where its bytes lie.
+struct StoredTensor {
+  TensorInfo info;
+  int file = 0;              // index into Checkpoint::files()
+  std::int64_t offset = 0;   // of the first byte, from the start of the file
+  std::int64_t bytes = 0;
+};
+
+class Checkpoint {
+ public:
+  struct Impl;
+
+  // Reads and validates all headers and the index of a folder (or of one .safetensors file). Every problem goes to `diagnostics`
+  // with the file and tensor named; the result is empty of tensors then. Never reads tensor data.
+  static Checkpoint open(const std::string& path, Diagnostics& diagnostics);
+
+  const std::string& path() const noexcept;
+  const std::vector<WeightFile>& files() const noexcept;
+  const std::vector<StoredTensor>& tensors() const noexcept;  // sorted by name
+  const StoredTensor* find(std::string_view name) const noexcept;
+  // config.json verbatim; empty when there is none.
+  const std::string& config_text() const noexcept;
+  // Top-level files that are not weights, weight indices or this program's own reports; sorted.
+  const std::vector<std::string>& companion_files() const noexcept;
+
+  // Reads `size` bytes at `offset` of file `file`. Thread-safe. Throws Error.
+  void read(int file, std::int64_t offset, void* buffer, std::size_t size) const;
+  // Throws Error{kDamaged} when a weight file changed since it was opened.
+  void check_unchanged() const;
+
+ private:
+  explicit Checkpoint(std::shared_ptr<const Impl> impl);
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace crucible

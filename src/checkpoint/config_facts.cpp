@@ -1,0 +1,140 @@
+#include "checkpoint/config_facts.h"
+
+#include <array>
+#include <vector>
+
+#include "checkpoint/strict_json.h"
+#include "crucible/error.h"
+
+namespace crucible {
+namespace {
+
+constexpr int kDepthLimit = 128;
+
+// Python writes NaN and Infinity, which are no JSON. As null they leave everything else readable.
+std::string without_python_literals(std::string_view text) {
+  constexpr std::array<std::string_view, 3> kLiterals = {"-Infinity", "Infinity", "NaN"};
+  std::string out;
+  out.reserve(text.size());
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    if (in_string && c == '\\' && i + 1 < text.size()) {
+      out += text.substr(i, 2);
+      i += 2;
+      continue;
+    }
+    if (c == '"') in_string = !in_string;
+    std::size_t skip = 0;
+    for (const std::string_view literal : kLiterals) {
+      if (!in_string && text.substr(i).starts_with(literal)) skip = literal.size();
+      if (skip > 0) break;
+    }
+    if (skip > 0) {
+      out += "null";
+      i += skip;
+    } else {
+      out += c;
+      ++i;
+    }
+  }
+  return out;
+}
+
+class ConfigReader : public JsonReader {
+ public:
+  explicit ConfigReader(ConfigFacts& facts) : JsonReader(kDepthLimit), facts_(facts) {}
+
+  bool null() { return scalar(); }
+  bool boolean(bool) { return scalar(); }
+  bool number_integer(std::int64_t) { return scalar(); }
+  bool number_unsigned(std::uint64_t) { return scalar(); }
+  bool number_float(double, const std::string&) { return scalar(); }
+  bool string(std::string& value) {
+    const std::string& key = keys_.empty() ? value : keys_.back();
+    if (depth() == 1 && key == "transformers_weights") facts_.weights_file = value;
+    // bitsandbytes of old wrote no method, only its switches.
+    if (in_quantization_ > 0 && (key == "quant_method" || key == "quant_algo") && facts_.quant_scheme.empty()) facts_.quant_scheme = value;
+    return scalar();
+  }
+  bool start_object(std::size_t) {
+    enter();
+    // At the top, or one level down in text_config and the like.
+    if (in_quantization_ == 0 && !keys_.empty() && keys_.back() == "quantization_config" && depth() <= 3) {
+      in_quantization_ = depth();
+      facts_.is_quantized = true;
+    }
+    keys_.emplace_back();
+    return true;
+  }
+  bool key(std::string& name) {
+    keys_.back() = name;
+    return true;
+  }
+  bool end_object() {
+    keys_.pop_back();
+    if (depth() == in_quantization_) in_quantization_ = 0;
+    return leave();
+  }
+  bool start_array(std::size_t) {
+    enter();
+    if (depth() == 1) throw_json("is a list, not a JSON object");
+    keys_.emplace_back();
+    return true;
+  }
+  bool end_array() {
+    keys_.pop_back();
+    return leave();
+  }
+
+ private:
+  bool scalar() {
+    if (depth() == 0) throw_json("is not a JSON object");
+    return true;
+  }
+
+  ConfigFacts& facts_;
+  std::vector<std::string> keys_;  // the key being read, for each open object or array
+  int in_quantization_ = 0;        // depth of the quantization_config; 0 = outside
+};
+
+class AlgoReader : public JsonReader {
+ public:
+  AlgoReader() : JsonReader(kDepthLimit) {}
+  bool key(std::string& name) {
+    at_algo_ = name == "quant_algo";
+    return true;
+  }
+  bool string(std::string& value) {
+    if (at_algo_ && algo.empty()) algo = value;
+    return true;
+  }
+  std::string algo;
+
+ private:
+  bool at_algo_ = false;
+};
+
+}  // namespace
+
+ConfigFacts parse_config_facts(std::string_view text) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
+  const std::string clean = without_python_literals(text);
+  ConfigFacts facts;
+  ConfigReader reader(facts);
+  read_json(clean, reader);
+  return facts;
+}
+
+std::string parse_quant_algo(std::string_view text) {
+  AlgoReader reader;
+  try {
+    read_json(text, reader);
+  } catch (const Error&) {
+    return {};
+  }
+  return reader.algo;
+}
+
+}  // namespace crucible

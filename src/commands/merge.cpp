@@ -1,0 +1,25 @@
+// crucible merge: the main job.
+#include <CLI/CLI.hpp>
+
+#include "commands/command.h"
+#include "commands/shared/merge_options.h"
+
+namespace crucible {
+namespace {
+
+std::function<int()> declare(CLI::App& app) {
+  auto options = std::make_shared<MergeOptions>();
+  auto target = std::make_shared<std::string>();
+  declare_merge_options(app, *options, OptionSet::kRun);
+  app.add_option("out", *target, "folder to write the merged model to")->required();
+  return [options, target] { return merge_into(*options, *target); };
+}
+
+}  // namespace
+
+const Command& command_merge() {
+  static const Command command = {"merge", "Merge models as a recipe says", declare};
+  return command;
+}
+
+}  // namespace crucible

@@ -1,0 +1,59 @@
+// crucible plan: what a merge would do, in full, without doing it.
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "commands/command.h"
+#include "commands/shared/json_views.h"
+#include "commands/shared/merge_options.h"
+#include "report/library.h"
+#include "report/text.h"
+
+namespace crucible {
+namespace {
+
+struct Options {
+  MergeOptions merge;
+  bool json = false;
+  std::string explain;
+};
+
+int show(const Options& options) {
+  const MergeRequest request = make_request(options.merge);
+  const Plan plan = plan_or_throw(request, talk_of(options.merge));
+  const MemoryPlan memory = plan_memory(plan, run_options(request));
+  if (options.json) {
+    std::printf("%s\n", plan_json(plan, memory).dump(2).c_str());
+    return 0;
+  }
+  if (options.explain.empty()) {
+    std::fputs(render_plan(plan, memory).c_str(), stdout);
+    return 0;
+  }
+  const std::string text = render_explanation(plan, options.explain);
+  if (text.empty()) {
+    Diagnostics none;
+    none.error({}, "no output tensor matches `" + options.explain + "`", "`crucible plan RECIPE --json` lists them; * matches any characters");
+    none.throw_if_errors();
+  }
+  std::fputs(text.c_str(), stdout);
+  return 0;
+}
+
+std::function<int()> declare(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  declare_merge_options(app, options->merge, OptionSet::kCheck);
+  app.add_flag("--json", options->json, "print the plan as JSON");
+  app.add_option("--explain", options->explain, "tensor name or pattern (*): where each of its numbers comes from");
+  return [options] { return show(*options); };
+}
+
+}  // namespace
+
+const Command& command_plan() {
+  static const Command command = {"plan", "Show what a merge would do: tensors, parameters and their origins, bytes, memory", declare};
+  return command;
+}
+
+}  // namespace crucible

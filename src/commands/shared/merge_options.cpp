@@ -1,0 +1,107 @@
+#include "commands/shared/merge_options.h"
+
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/text_util.h"
+#include "base/units.h"
+#include "report/library.h"
+#include "simd/ops.h"
+
+namespace crucible {
+namespace {
+
+std::int64_t size_option(std::string_view option, const std::string& text, Diagnostics& diagnostics) {
+  const auto bytes = parse_size(text);
+  if (!bytes) diagnostics.error({}, fmt::format("{} is `{}`: not a size", option, printable(text)), "write 500M, 2GiB, 5G, 5B (10^9) or plain bytes");
+  return bytes.value_or(0);
+}
+
+}  // namespace
+
+void declare_model_option(CLI::App& app, MergeOptions& o) {
+  app.add_option("--model", o.models, "ID=DIR: the folder of a model that the recipe names by id (repeatable)")->take_all();
+}
+
+void declare_thread_options(CLI::App& app, MergeOptions& o) {
+  app.add_option("--threads", o.request.threads, "worker threads (default: all processors)")->check(CLI::Range(0, 4096));
+  app.add_option("--memory", o.memory, "memory budget (default: the lesser of 2 GiB and a quarter of the machine's memory)");
+  app.add_flag("--quiet,-q", o.quiet, "print errors only");
+}
+
+void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
+  app.add_option("recipe", o.recipe, "recipe file (YAML); - reads standard input")->required();
+  declare_model_option(app, o);
+  app.add_option("--seed", o.request.seed, "seed of all random choices")->capture_default_str();
+  app.add_flag("--strict", o.request.notices_are_errors, "treat notices as errors");
+  app.add_flag("--allow-unused", o.allow_unused, "parameters that the method does not use are notices, not errors");
+  app.add_option("--out-shard-size", o.shard_size, "largest weight file: 5G, 500M, 2GiB, 5B (10^9) or bytes; 0 = one file")->capture_default_str();
+  declare_thread_options(app, o);
+  if (set == OptionSet::kRun) {
+    app.add_flag("--overwrite", o.overwrite, "replace the model files of an existing output folder, in one step, once the new ones are complete");
+    app.add_option("--cpu-level", o.cpu_level, "use no vector instructions above this level, for comparisons")->group("Testing");
+  }
+}
+
+MergeRequest make_request(const MergeOptions& o) {
+  Diagnostics problems;
+  MergeRequest request = o.request;
+  request.shard_bytes = size_option("--out-shard-size", o.shard_size, problems);
+  if (!o.memory.empty()) request.memory_bytes = size_option("--memory", o.memory, problems);
+  for (const std::string& model : o.models) {
+    const std::size_t equals = model.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == model.size()) {
+      problems.error({}, fmt::format("--model {}: not of the form ID=DIR", printable(model)));
+      continue;
+    }
+    request.model_dirs.emplace_back(model.substr(0, equals), model.substr(equals + 1));
+  }
+  if (!simd::limit_level(o.cpu_level)) {
+    problems.error({}, fmt::format("--cpu-level {}: not one of {}", printable(o.cpu_level), join_names(simd::available_levels())));
+  }
+  problems.throw_if_errors();
+  request.recipe_file = o.recipe;
+  if (o.recipe == "-") {
+    request.recipe_file = "<standard input>";
+    request.recipe_text = {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+    if (request.recipe_text.empty()) request.recipe_text = "\n";  // empty text would mean the file
+  }
+  request.unused = o.allow_unused ? UnusedParameters::kNotice : UnusedParameters::kError;
+  request.existing = o.overwrite ? ExistingOutput::kReplace : ExistingOutput::kRefuse;
+  request.stop = &stop_requested();
+  return request;
+}
+
+Talk talk_of(const MergeOptions& o) { return o.quiet ? Talk::kQuiet : Talk::kNormal; }
+
+Plan plan_or_throw(const MergeRequest& request, Talk talk) {
+  Diagnostics diagnostics;
+  Plan plan = plan_request(request, diagnostics);
+  diagnostics.throw_if_errors();
+  print_diagnostics(diagnostics, talk);
+  return plan;
+}
+
+int merge_into(const MergeOptions& o, const std::string& target) {
+  MergeRequest request = make_request(o);
+  const Plan plan = plan_or_throw(request, talk_of(o));
+  const MemoryPlan memory = plan_memory(plan, run_options(request));
+  if (!o.quiet) {
+    std::fprintf(stderr, "%s, %s to write, %s of memory predicted\n", render_count(static_cast<std::int64_t>(plan.jobs.size()), "tensor").c_str(),
+                 render_bytes(plan.data_bytes()).c_str(), render_bytes(memory.predicted_peak_bytes).c_str());
+  }
+  MergeReport report;
+  {
+    const ProgressLine progress(talk_of(o));
+    request.progress = progress.callback();
+    report = run_plan(plan, request, target);
+  }
+  if (!o.quiet) std::fputs((report.summary + "written to " + target + "\n").c_str(), stdout);
+  return 0;
+}
+
+}  // namespace crucible

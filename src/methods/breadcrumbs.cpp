@@ -1,0 +1,58 @@
+// Model Breadcrumbs (Davari and Belilovsky 2023): a band of magnitudes.
+#include "methods/shared/sparsify_stages.h"
+
+namespace crucible {
+namespace {
+
+using namespace task_arithmetic;
+
+const FieldTable& global_fields() {
+  static const FieldTable table{normalize_field(false), lambda_field(), rescale_field(Rescale::kNone, false)};
+  return table;
+}
+const FieldTable& model_fields() {
+  static const FieldTable table{weight_field(), density_field(), gamma_field()};
+  return table;
+}
+
+std::unique_ptr<Kernel> make(const KernelSpec& spec) { return make_kernel(spec, {Election::kNone, keep_band}); }
+
+}  // namespace
+
+const Method& method_breadcrumbs() {
+  static const Method method = {
+      .name = "breadcrumbs",
+      .title = "Model Breadcrumbs",
+      .summary = "Drops the largest and the smallest entries of each task vector, then sums.",
+      .formula = R"(delta_i = x_i - base
+d_i = delta_i without its trunc(gamma * n) largest entries, of the rest the trunc(density * n) largest (per tensor, ties by lower index)
+W_i = w_i * d_i
+m = sum_i W_i,  divided by sum_i w_i if normalize (a sum below 1e-8 counts as 1)
+out = base + lambda * m)",
+      .deviations = R"(gamma is the share of the top that the paper calls beta; the bottom share follows from density.
+mergekit zeroes the whole task vector where gamma * n rounds to 0 (D2); here the largest entries are then kept.)",
+      .paper = "arXiv 2312.06795",
+      .base = BaseRule::kRequired,
+      .min_models = 0,
+      .grain = Grain::kElement,
+      .random = false,
+      .global = &global_fields(),
+      .model = &model_fields(),
+      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter, Law::kScaleEquivariant, Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},
+      .examples = {{"drop the top 1 %, keep the next 90 %", R"(merge_method: breadcrumbs
+base_model: ./base
+models:
+- model: ./model_a
+  parameters: {weight: 0.5, density: 0.9, gamma: 0.01}
+- model: ./model_b
+  parameters: {weight: 0.5, density: 0.9, gamma: 0.01}
+parameters: {lambda: 1.0}
+dtype: bfloat16
+)"}},
+      .make_kernel = make,
+      .check = check_band,
+  };
+  return method;
+}
+
+}  // namespace crucible

@@ -1,0 +1,155 @@
+// The contract between a merge method and whoever streams tensors through it.
+//
+// A job is one output tensor. It is cut into tiles from its shape alone. The runner calls
+//     reduce(pass, tile) for every tile, in any order, on any thread      -> sums and counts
+//     seal(pass, totals)  once                                            -> one more pass, or map
+//     map(tile)           for every tile, in any order, on any thread     -> output values
+// Per-tile sums are f64 and are added in tile order; counts are integers. So the result depends on the shape only, never on
+// threads or budget. Inputs arrive as f32 (f64 inputs are rounded to f32 on load); output is f32, rounded once on store.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "crucible/tensor.h"
+#include "schema/field.h"
+
+namespace crucible {
+
+enum class Grain {
+  kElement,  // an output element needs the same element of the inputs (and per-tensor scalars)
+  kRow,      // ... needs its whole row: tiles are whole rows, unless a row is longer than a tile may be
+};
+
+// Elements [begin, begin + count) of the output tensor.
+struct Tile {
+  std::int64_t index = 0;
+  std::int64_t begin = 0;
+  std::int64_t count = 0;
+};
+
+inline constexpr std::int64_t kTileElems = std::int64_t{1} << 17;     // a tile of element grain
+inline constexpr std::int64_t kLongestRow = std::int64_t{1} << 20;    // a longer row is not held whole in a tile
+
+// How a shape is cut. Pure: shape and grain decide.
+struct Tiling {
+  std::int64_t elems = 0;
+  std::int64_t row = 1;         // length of a row
+  std::int64_t tile_elems = 1;  // of every tile but the last
+  std::int64_t tiles = 0;
+  bool whole_rows = false;      // every tile is a number of whole rows
+  Tile tile(std::int64_t index) const noexcept;
+};
+Tiling make_tiling(const Shape& shape, Grain grain);
+
+// What make_kernel gets.
+struct KernelSpec {
+  const Shape* shape = nullptr;
+  Tiling tiling;
+  bool has_base = false;
+  const Params* global = nullptr;
+  std::span<const Params> models;             // one per input model
+  std::span<const RandomKey> random_keys;     // one per input model
+  std::int64_t keep_budget_bytes = 0;         // a kernel may keep this much between passes; more must be recomputed
+};
+
+// f32 values of one tile. Pointers hold tile.count values each.
+struct TileInputs {
+  const float* base = nullptr;  // null when the job has no base
+  std::span<const float* const> models;
+};
+
+// Scratch memory of one worker, reused from tile to tile. Grows, never shrinks within a job.
+class Scratch {
+ public:
+  float* floats(int slot, std::int64_t count) { return take<float>(slot, count); }
+  double* doubles(int slot, std::int64_t count) { return take<double>(slot, count); }
+  std::uint32_t* words(int slot, std::int64_t count) { return take<std::uint32_t>(slot, count); }
+  std::uint64_t* longs(int slot, std::int64_t count) { return take<std::uint64_t>(slot, count); }
+  std::uint8_t* bytes(int slot, std::int64_t count) { return take<std::uint8_t>(slot, count); }
+
+ private:
+  template <typename T>
+  T* take(int slot, std::int64_t count) {
+    if (static_cast<std::size_t>(slot) >= slots_.size()) slots_.resize(static_cast<std::size_t>(slot) + 1);
+    auto& bytes = slots_[static_cast<std::size_t>(slot)];
+    const std::size_t need = static_cast<std::size_t>(count) * sizeof(T) + 64;
+    if (bytes.size() < need) bytes.resize(need);
+    return reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(bytes.data()) + 63) & ~std::uintptr_t{63});
+  }
+  std::vector<std::vector<std::byte>> slots_;
+};
+
+inline constexpr int kDeciles = 10;
+
+// What was measured for one input model of a job. Additive over tiles; a kernel reports each element once, in reduce or in map.
+struct ModelMeasure {
+  std::int64_t elems = 0;            // elements that a sparsifier looked at
+  std::int64_t kept = 0;             // of those, kept
+  std::array<std::int64_t, kDeciles> decile_elems{};   // by magnitude rank inside the ranking scope, smallest first
+  std::array<std::int64_t, kDeciles> decile_kept{};
+  std::array<double, kDeciles> decile_expected{};      // planned number kept: sum of keep probabilities
+  double expected_kept = 0;          // mean of `kept`, from the planned probabilities
+  double expected_variance = 0;      // variance of `kept`; 0 where the number is planned exactly
+  double l1_before = 0, l1_after = 0;  // of the task vector, before sparsifying and after rescaling
+  std::int64_t votes = 0;            // non-zero weighted entries that took part in a sign election
+  std::int64_t votes_lost = 0;       // of those, on the losing side
+  double delta_square = 0;           // squared L2 norm of the task vector, or of the input where there is no base
+  void add(const ModelMeasure& other);
+};
+
+struct Measure {
+  std::vector<ModelMeasure> models;
+  std::int64_t elems = 0;
+  std::int64_t sign_conflicts = 0;   // elements where models disagreed about the sign
+  double out_delta_square = 0;       // squared L2 norm of (output - base), or of the output
+  std::int64_t nonfinite = 0;        // output elements that are not finite
+  void add(const Measure& other);
+};
+
+// Totals of one reduce pass.
+struct Totals {
+  std::span<const double> sums;          // sum_count values
+  std::span<const std::uint64_t> counts;  // count_size values
+};
+
+enum class Next { kReduce, kMap };
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+
+  // Builds tables and takes the memory that kept_bytes announces. Called once, before the first pass; construction stays cheap, since
+  // the planner makes a kernel of every job to see what it takes.
+  virtual void prepare() {}
+
+  virtual Next first() const noexcept { return Next::kMap; }
+  // Sizes of the accumulators of a reduce pass.
+  virtual int sum_count(int /*pass*/) const noexcept { return 0; }
+  virtual std::int64_t count_size(int /*pass*/) const noexcept { return 0; }
+
+  // Adds to `sums` (zeroed for each tile) and `counts` (shared by the tiles of one worker). Thread-safe between tiles.
+  virtual void reduce(int /*pass*/, const Tile&, const TileInputs&, double* /*sums*/, std::uint64_t* /*counts*/, Measure&, Scratch&) noexcept {}
+  virtual Next seal(int /*pass*/, const Totals&) noexcept { return Next::kMap; }
+
+  // Writes tile.count values to `out`; adds what it saw to `measure`. Thread-safe between tiles.
+  virtual void map(const Tile&, const TileInputs&, float* out, Measure& measure, Scratch&) noexcept = 0;
+
+  // Is the output the first model's input, unchanged? Then, where the types agree too, bytes are copied and map is not called.
+  virtual bool copies_input() const noexcept { return false; }
+
+  // Bytes kept by the kernel between passes at most, known at construction.
+  virtual std::int64_t kept_bytes() const noexcept { return 0; }
+  // Bytes of scratch one worker needs at most.
+  virtual std::int64_t scratch_bytes() const noexcept { return 0; }
+  // A scalar worth showing in reports ("c" of DELLA's ramp, the cosine of SLERP), or nothing.
+  struct Note { std::string name; double value; };
+  virtual std::vector<Note> notes() const { return {}; }
+};
+
+}  // namespace crucible

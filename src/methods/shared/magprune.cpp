@@ -1,0 +1,420 @@
+// MagPrune inside rows that fit a tile, and inside scopes that do not (a whole tensor, or rows longer than a tile may be).
+//
+// In a tile the row is ranked by sorting its magnitudes. A scope that spans tiles is ranked in windows: each reduce pass gathers the
+// magnitudes of as many whole scopes as the budget holds, seal sorts them and keeps one bit per element. A scope larger than the
+// window is cut by magnitude, with the help of two counting passes, into parts that fit.
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <mutex>
+#include <vector>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "methods/shared/keep_ramp.h"
+#include "methods/shared/sparsifier.h"
+#include "simd/ops.h"
+#include "tensor/ranks.h"
+#include "tensor/selection.h"
+
+namespace crucible {
+namespace {
+
+// One bit per element, set from any thread.
+class KeepBits {
+ public:
+  KeepBits() = default;
+  explicit KeepBits(std::int64_t elems) : words_(static_cast<std::size_t>(ceil_div(elems, 64))) {}
+  bool empty() const noexcept { return words_.empty(); }
+  void set(std::int64_t i) noexcept {
+    std::atomic_ref<std::uint64_t>(words_[static_cast<std::size_t>(i / 64)]).fetch_or(std::uint64_t{1} << (i % 64), std::memory_order_relaxed);
+  }
+  bool get(std::int64_t i) const noexcept { return (words_[static_cast<std::size_t>(i / 64)] >> (i % 64) & 1) != 0; }
+  static std::int64_t bytes_for(std::int64_t elems) noexcept { return ceil_div(elems, 64) * 8; }
+
+ private:
+  std::vector<std::uint64_t> words_;
+};
+
+int decile_of(std::int64_t rank, std::int64_t n) noexcept { return static_cast<int>(rank * kDeciles / n); }
+
+// What a ramp plans for a scope of n ranks, decile by decile: the same for every row.
+struct RampPlan {
+  std::array<std::int64_t, kDeciles> elems{};
+  std::array<double, kDeciles> expected{};
+  double mean = 0;
+  double variance = 0;
+
+  RampPlan() = default;
+  explicit RampPlan(const KeepRamp& ramp) {
+    for (std::int64_t r = 0; r < ramp.size(); ++r) {
+      const double p = ramp.probability(r);
+      const auto d = static_cast<std::size_t>(decile_of(r, ramp.size()));
+      ++elems[d];
+      expected[d] += p;
+      mean += p;
+      variance += p * (1 - p);
+    }
+  }
+  void add_to(ModelMeasure& m, std::int64_t scopes) const {
+    const auto times = static_cast<double>(scopes);
+    for (std::size_t d = 0; d < kDeciles; ++d) {
+      m.decile_elems[d] += elems[d] * scopes;
+      m.decile_expected[d] += expected[d] * times;
+    }
+    m.expected_kept += mean * times;
+    m.expected_variance += variance * times;
+  }
+};
+
+void replay(const KeepBits& bits, const Tile& tile, const float* delta, float* kept) noexcept {
+  for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = bits.get(tile.begin + i) ? delta[i] : 0.0f;
+}
+
+class RowMagPrune final : public Sparsifier {
+ public:
+  explicit RowMagPrune(const MagPruneSpec& spec)
+      : row_(spec.tiling.row), elems_(spec.tiling.elems), ramp_(spec.density, spec.epsilon, row_), key_(spec.key), survivors_(spec.survivors) {
+    // Ranking again costs more than a bit per element, where there is room for the bits.
+    const std::int64_t need = KeepBits::bytes_for(elems_);
+    if (survivors_ == Survivors::kAsTheyAre && need <= spec.keep_budget_bytes) bits_bytes_ = need;
+  }
+
+  void prepare() override {
+    plan_ = RampPlan(ramp_);
+    thresholds_.resize(static_cast<std::size_t>(row_));
+    for (std::int64_t r = 0; r < row_; ++r) thresholds_[static_cast<std::size_t>(r)] = ramp_.threshold(r);
+    if (bits_bytes_ > 0) bits_ = KeepBits(elems_);
+  }
+
+  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
+    if (measure == nullptr && !bits_.empty()) return replay(bits_, tile, delta, kept);
+    std::uint32_t* random = scratch.words(0, row_);
+    std::uint32_t* order = scratch.words(1, row_);
+    std::uint64_t* work = scratch.longs(2, 2 * row_);
+    std::array<std::int64_t, kDeciles> kept_in{};
+    for (std::int64_t at = 0; at < tile.count; at += row_) {
+      simd::fill_random(key_, static_cast<std::uint64_t>(tile.begin + at), random, row_);
+      order_by_magnitude(delta + at, row_, order, work);
+      keep_row(tile.begin + at, delta + at, random, order, kept + at, kept_in);
+    }
+    if (measure == nullptr) return;
+    measure->elems += tile.count;
+    plan_.add_to(*measure, tile.count / row_);
+    for (std::size_t d = 0; d < kDeciles; ++d) {
+      measure->decile_kept[d] += kept_in[d];
+      measure->kept += kept_in[d];
+    }
+  }
+  std::int64_t kept_bytes() const noexcept override { return bits_bytes_ + row_ * 8; }
+  std::int64_t scratch_bytes() const noexcept override { return row_ * 24; }
+  std::vector<Kernel::Note> notes() const override { return {{"c", ramp_.center()}}; }
+
+ private:
+  void keep_row(std::int64_t first, const float* delta, const std::uint32_t* random, const std::uint32_t* order, float* kept,
+                std::array<std::int64_t, kDeciles>& kept_in) noexcept {
+    std::int64_t rank = 0;
+    for (int d = 0; d < kDeciles; ++d) {
+      const std::int64_t end = rank + plan_.elems[static_cast<std::size_t>(d)];
+      std::int64_t count = 0;
+      for (; rank < end; ++rank) {
+        const std::uint32_t i = order[rank];
+        const bool keep = random[i] < thresholds_[static_cast<std::size_t>(rank)];
+        kept[i] = keep ? delta[i] : 0.0f;
+        count += keep ? 1 : 0;
+        if (!keep) continue;
+        if (survivors_ == Survivors::kDividedByProbability) {
+          kept[i] = static_cast<float>(static_cast<double>(delta[i]) / ramp_.probability(rank));
+        } else if (!bits_.empty()) {
+          bits_.set(first + i);
+        }
+      }
+      kept_in[static_cast<std::size_t>(d)] += count;
+    }
+  }
+
+  std::int64_t row_;
+  std::int64_t elems_;
+  KeepRamp ramp_;
+  RampPlan plan_;
+  RandomKey key_;
+  Survivors survivors_;
+  std::vector<std::uint64_t> thresholds_;
+  KeepBits bits_;
+  std::int64_t bits_bytes_ = 0;
+};
+
+// A part of the ranking that one pass can settle.
+struct Part {
+  enum class Kind {
+    kScopes,  // whole scopes: elements [begin, end)
+    kWindow,  // of one scope, the magnitudes in [low, high]
+    kTies,    // of one scope, all elements of magnitude low: more than a window holds
+  };
+  Kind kind = Kind::kScopes;
+  std::int64_t begin = 0, end = 0;     // elements
+  std::uint32_t low = 0, high = 0;     // magnitudes
+  std::int64_t first_rank = 0;
+};
+
+class ScopeMagPrune final : public Sparsifier {
+ public:
+  explicit ScopeMagPrune(const MagPruneSpec& spec)
+      : spec_(spec), scope_(spec.whole_tensor ? spec.tiling.elems : spec.tiling.row), ramp_(spec.density, spec.epsilon, scope_),
+        window_(window_for(spec)) {}
+
+  void prepare() override {
+    plan_ = RampPlan(ramp_);
+    if (divides()) {
+      ranks_.assign(static_cast<std::size_t>(spec_.tiling.elems), 0);
+    } else {
+      bits_ = KeepBits(spec_.tiling.elems);
+    }
+    if (scope_ > window_) {
+      phase_ = Phase::kCoarse;
+      return;
+    }
+    const std::int64_t step = window_ / scope_ * scope_;
+    for (std::int64_t b = 0; b < spec_.tiling.elems; b += step) {
+      parts_.push_back({Part::Kind::kScopes, b, std::min(spec_.tiling.elems, b + step), 0, 0, 0});
+    }
+  }
+
+  Next first() const noexcept override { return Next::kReduce; }
+
+  std::int64_t count_size(int) const noexcept override {
+    switch (phase_) {
+      case Phase::kCoarse: return kCoarseBuckets;
+      case Phase::kFine: return static_cast<std::int64_t>(heavy_.size()) * kFineBuckets;
+      case Phase::kCountTies: return spec_.tiling.tiles;
+      case Phase::kSettleTies: return kDeciles;
+      case Phase::kGather: return 0;
+    }
+    return 0;
+  }
+
+  void reduce(int, const Tile& tile, const float* delta, std::uint64_t* counts, Scratch&) noexcept override {
+    const std::int64_t from = std::max(tile.begin, current().begin);
+    const std::int64_t to = std::min(tile.begin + tile.count, current().end);
+    if (from >= to) return;
+    const float* x = delta + (from - tile.begin);
+    const std::int64_t n = to - from;
+    switch (phase_) {
+      case Phase::kCoarse: return count_coarse(x, n, counts);
+      case Phase::kFine:
+        for (std::size_t h = 0; h < heavy_.size(); ++h) count_fine(x, n, heavy_[h], counts + static_cast<std::int64_t>(h) * kFineBuckets);
+        return;
+      case Phase::kCountTies: counts[tile.index] += count_equal(x, n, current().low); return;
+      case Phase::kSettleTies: return settle_ties(tile.index, x, from, n, counts);
+      case Phase::kGather: return gather(x, from, n);
+    }
+  }
+
+  Next seal(int, std::span<const std::uint64_t> counts) noexcept override {
+    switch (phase_) {
+      case Phase::kCoarse: return plan_windows(counts);
+      case Phase::kFine: return refine_windows(counts);
+      case Phase::kCountTies:
+        before_.assign(counts.size(), 0);
+        for (std::size_t i = 1; i < counts.size(); ++i) before_[i] = before_[i - 1] + static_cast<std::int64_t>(counts[i - 1]);
+        phase_ = Phase::kSettleTies;
+        return Next::kReduce;
+      case Phase::kSettleTies:
+        for (std::size_t d = 0; d < kDeciles; ++d) kept_in_[d] += static_cast<std::int64_t>(counts[d]);
+        return advance();
+      case Phase::kGather: settle_window(); return advance();
+    }
+    return Next::kMap;
+  }
+
+  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
+    if (divides()) {
+      for (std::int64_t i = 0; i < tile.count; ++i) {
+        const std::uint32_t after = ranks_[static_cast<std::size_t>(tile.begin + i)];
+        kept[i] = after == 0 ? 0.0f : static_cast<float>(static_cast<double>(delta[i]) / ramp_.probability(std::int64_t{after} - 1));
+      }
+    } else {
+      replay(bits_, tile, delta, kept);
+    }
+    if (measure == nullptr) return;
+    measure->elems += tile.count;
+    if (tile.index != 0) return;  // the ranking was counted as a whole: its first tile reports it
+    plan_.add_to(*measure, spec_.tiling.elems / scope_);
+    for (std::size_t d = 0; d < kDeciles; ++d) {
+      measure->decile_kept[d] += kept_in_[d];
+      measure->kept += kept_in_[d];
+    }
+  }
+
+  std::int64_t kept_bytes() const noexcept override { return state_bytes(spec_) + window_ * kBytesPerGathered; }
+  std::vector<Kernel::Note> notes() const override { return {{"c", ramp_.center()}}; }
+
+ private:
+  enum class Phase { kGather, kCoarse, kFine, kCountTies, kSettleTies };
+  struct Gathered {
+    std::uint32_t magnitude;
+    std::int64_t index;
+  };
+  static constexpr std::int64_t kBytesPerGathered = sizeof(Gathered);
+
+  // Elements that one pass may hold. The result does not depend on it.
+  static std::int64_t window_for(const MagPruneSpec& spec) {
+    const std::int64_t room = (spec.keep_budget_bytes - state_bytes(spec)) / kBytesPerGathered;
+    return std::min(std::max<std::int64_t>(room, std::int64_t{1} << 16), spec.tiling.elems);
+  }
+  // A survivor that is divided by its own probability needs its rank in the last pass; otherwise one bit is enough.
+  static std::int64_t state_bytes(const MagPruneSpec& spec) {
+    return spec.survivors == Survivors::kDividedByProbability ? spec.tiling.elems * 4 : KeepBits::bytes_for(spec.tiling.elems);
+  }
+  bool divides() const noexcept { return spec_.survivors == Survivors::kDividedByProbability; }
+
+  Part current() const noexcept {
+    if (phase_ == Phase::kCoarse || phase_ == Phase::kFine) return {Part::Kind::kWindow, scope_begin_, scope_begin_ + scope_, 0, 0, 0};
+    return parts_[part_];
+  }
+
+  void gather(const float* x, std::int64_t first, std::int64_t n) noexcept {
+    const Part& part = parts_[part_];
+    std::vector<Gathered> mine;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::uint32_t m = magnitude_bits(x[i]);
+      if (part.kind == Part::Kind::kScopes || (m >= part.low && m <= part.high)) mine.push_back({m, first + i});
+    }
+    const std::lock_guard lock(mutex_);
+    gathered_.insert(gathered_.end(), mine.begin(), mine.end());
+  }
+
+  void keep_if_drawn(std::int64_t index, std::int64_t rank, std::array<std::int64_t, kDeciles>& kept_in) noexcept {
+    if (random_u32(spec_.key, static_cast<std::uint64_t>(index)) >= ramp_.threshold(rank)) return;
+    if (divides()) {
+      ranks_[static_cast<std::size_t>(index)] = static_cast<std::uint32_t>(rank + 1);
+    } else {
+      bits_.set(index);
+    }
+    ++kept_in[static_cast<std::size_t>(decile_of(rank, scope_))];
+  }
+
+  void settle_window() noexcept {
+    const Part& part = parts_[part_];
+    const std::int64_t scope = scope_;
+    const bool whole = part.kind == Part::Kind::kScopes;
+    std::sort(gathered_.begin(), gathered_.end(), [whole, scope](const Gathered& a, const Gathered& b) {
+      if (whole && a.index / scope != b.index / scope) return a.index < b.index;
+      return a.magnitude != b.magnitude ? a.magnitude < b.magnitude : a.index < b.index;
+    });
+    for (std::size_t k = 0; k < gathered_.size(); ++k) {
+      const auto at = static_cast<std::int64_t>(k);
+      keep_if_drawn(gathered_[k].index, whole ? at % scope : part.first_rank + at, kept_in_);
+    }
+    gathered_.clear();
+  }
+
+  void settle_ties(std::int64_t tile, const float* x, std::int64_t first, std::int64_t n, std::uint64_t* counts) noexcept {
+    const Part& part = parts_[part_];
+    std::int64_t rank = part.first_rank + before_[static_cast<std::size_t>(tile)];
+    std::array<std::int64_t, kDeciles> kept_in{};
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (magnitude_bits(x[i]) == part.low) keep_if_drawn(first + i, rank++, kept_in);
+    }
+    for (std::size_t d = 0; d < kDeciles; ++d) counts[d] += static_cast<std::uint64_t>(kept_in[d]);
+  }
+
+  // Packs ascending runs of counters into windows. `low_of(i)` is the smallest magnitude of counter i, `high_of(i)` the largest.
+  template <typename LowOf, typename HighOf, typename TooMany>
+  void pack(std::span<const std::uint64_t> counts, std::int64_t& rank, const LowOf& low_of, const HighOf& high_of, const TooMany& too_many) {
+    std::int64_t held = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      const auto here = static_cast<std::int64_t>(counts[i]);
+      if (here == 0) continue;
+      if (here > window_) {
+        held = 0;
+        too_many(i, here, rank);
+      } else if (held > 0 && held + here <= window_) {
+        parts_.back().high = high_of(i);
+        held += here;
+      } else {
+        parts_.push_back({Part::Kind::kWindow, scope_begin_, scope_begin_ + scope_, low_of(i), high_of(i), rank});
+        held = here;
+      }
+      rank += here;
+    }
+  }
+
+  static std::uint32_t low_of_bucket(std::size_t i) { return static_cast<std::uint32_t>(i) << kCoarseShift; }
+  static std::uint32_t high_of_bucket(std::size_t i) { return low_of_bucket(i) | static_cast<std::uint32_t>(kFineBuckets - 1); }
+
+  Next plan_windows(std::span<const std::uint64_t> counts) noexcept {
+    coarse_.assign(counts.begin(), counts.end());
+    heavy_.clear();
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      if (static_cast<std::int64_t>(counts[i]) > window_) heavy_.push_back(static_cast<std::uint32_t>(i));
+    }
+    if (!heavy_.empty()) {
+      phase_ = Phase::kFine;
+      return Next::kReduce;
+    }
+    return refine_windows({});
+  }
+
+  Next refine_windows(std::span<const std::uint64_t> fine) noexcept {
+    parts_.clear();
+    part_ = 0;
+    std::int64_t rank = 0;
+    std::size_t next_heavy = 0;
+    pack(coarse_, rank, low_of_bucket, high_of_bucket, [&](std::size_t bucket, std::int64_t, std::int64_t at) {
+      const auto counts = fine.subspan(next_heavy++ * static_cast<std::size_t>(kFineBuckets), static_cast<std::size_t>(kFineBuckets));
+      const auto magnitude = [bucket](std::size_t k) { return low_of_bucket(bucket) | static_cast<std::uint32_t>(k); };
+      pack(counts, at, magnitude, magnitude, [&](std::size_t k, std::int64_t, std::int64_t first) {
+        parts_.push_back({Part::Kind::kTies, scope_begin_, scope_begin_ + scope_, magnitude(k), magnitude(k), first});
+      });
+    });
+    return begin_part();
+  }
+
+  Next begin_part() noexcept {
+    phase_ = parts_[part_].kind == Part::Kind::kTies ? Phase::kCountTies : Phase::kGather;
+    return Next::kReduce;
+  }
+
+  Next advance() noexcept {
+    if (++part_ < parts_.size()) return begin_part();
+    scope_begin_ += scope_;
+    if (scope_ > window_ && scope_begin_ < spec_.tiling.elems) {
+      phase_ = Phase::kCoarse;
+      return Next::kReduce;
+    }
+    gathered_ = {};
+    return Next::kMap;
+  }
+
+  MagPruneSpec spec_;
+  std::int64_t scope_;
+  KeepRamp ramp_;
+  RampPlan plan_;
+  KeepBits bits_;
+  std::vector<std::uint32_t> ranks_;  // 1 + rank of each survivor, where it is needed
+  std::int64_t window_;
+  Phase phase_ = Phase::kGather;
+  std::vector<Part> parts_;
+  std::size_t part_ = 0;
+  std::int64_t scope_begin_ = 0;
+  std::vector<std::uint64_t> coarse_;
+  std::vector<std::uint32_t> heavy_;
+  std::vector<std::int64_t> before_;
+  std::array<std::int64_t, kDeciles> kept_in_{};
+  std::mutex mutex_;
+  std::vector<Gathered> gathered_;
+};
+
+}  // namespace
+
+std::unique_ptr<Sparsifier> make_magprune(const MagPruneSpec& spec) {
+  if (spec.density >= 1) return make_keep_all();
+  if (spec.density <= 0 || spec.tiling.elems == 0) return make_keep_none();
+  if (!spec.whole_tensor && spec.tiling.whole_rows) return std::make_unique<RowMagPrune>(spec);
+  CHECK(spec.tiling.elems < (std::int64_t{1} << 32) || spec.survivors == Survivors::kAsTheyAre);
+  return std::make_unique<ScopeMagPrune>(spec);
+}
+
+}  // namespace crucible

@@ -1,0 +1,144 @@
+#include "methods/shared/sparsifier.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "simd/ops.h"
+#include "tensor/selection.h"
+
+namespace crucible {
+namespace {
+
+class KeepAll final : public Sparsifier {
+ public:
+  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
+    std::memcpy(kept, delta, static_cast<std::size_t>(tile.count) * sizeof(float));
+    if (measure == nullptr) return;
+    measure->elems += tile.count;
+    measure->kept += tile.count;
+    measure->expected_kept += static_cast<double>(tile.count);
+  }
+  bool keeps_everything() const noexcept override { return true; }
+};
+
+class KeepNone final : public Sparsifier {
+ public:
+  void apply(const Tile& tile, const float*, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
+    std::memset(kept, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
+    if (measure != nullptr) measure->elems += tile.count;
+  }
+};
+
+class Bernoulli final : public Sparsifier {
+ public:
+  Bernoulli(double density, RandomKey key, Survivors survivors)
+      : density_(density), threshold_(static_cast<std::uint64_t>(density * 4294967296.0)), key_(key), survivors_(survivors) {}
+
+  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
+    std::uint32_t* random = scratch.words(0, tile.count);
+    simd::fill_random(key_, static_cast<std::uint64_t>(tile.begin), random, tile.count);
+    const std::int64_t count = simd::keep_below(delta, random, threshold_, kept, tile.count);
+    if (survivors_ == Survivors::kDividedByProbability) {
+      for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = static_cast<float>(static_cast<double>(kept[i]) / density_);
+    }
+    if (measure == nullptr) return;
+    measure->elems += tile.count;
+    measure->kept += count;
+    measure->expected_kept += static_cast<double>(tile.count) * density_;
+    measure->expected_variance += static_cast<double>(tile.count) * density_ * (1 - density_);
+  }
+  std::int64_t scratch_bytes() const noexcept override { return kTileElems * 4; }
+
+ private:
+  double density_;
+  std::uint64_t threshold_;
+  RandomKey key_;
+  Survivors survivors_;
+};
+
+// Entries whose rank by magnitude, from the largest, lies in [skip, skip + keep).
+class MagnitudeBand final : public Sparsifier {
+ public:
+  MagnitudeBand(const Tiling& tiling, std::int64_t skip, std::int64_t keep)
+      : tiles_(tiling.tiles), keep_(keep), elems_(tiling.elems), outer_(skip + keep), inner_(skip), has_inner_(skip > 0) {}
+
+  Next first() const noexcept override { return Next::kReduce; }
+  std::int64_t count_size(int pass) const noexcept override {
+    const std::int64_t cuts = has_inner_ ? 2 : 1;
+    return pass == 0 ? kCoarseBuckets : pass == 1 ? cuts * kFineBuckets : cuts * tiles_;
+  }
+  void reduce(int pass, const Tile& tile, const float* delta, std::uint64_t* counts, Scratch&) noexcept override {
+    if (pass == 0) {
+      count_coarse(delta, tile.count, counts);
+    } else if (pass == 1) {
+      count_fine(delta, tile.count, outer_.coarse_bucket(), counts);
+      if (has_inner_) count_fine(delta, tile.count, inner_.coarse_bucket(), counts + kFineBuckets);
+    } else {
+      counts[tile.index] += count_equal(delta, tile.count, outer_.magnitude());
+      if (has_inner_) counts[tiles_ + tile.index] += count_equal(delta, tile.count, inner_.magnitude());
+    }
+  }
+  Next seal(int pass, std::span<const std::uint64_t> counts) noexcept override {
+    if (pass == 0) {
+      outer_.see_coarse(counts);
+      inner_.see_coarse(counts);
+      return Next::kReduce;
+    }
+    if (pass == 1) {
+      outer_.see_fine(counts.first(kFineBuckets));
+      if (has_inner_) inner_.see_fine(counts.subspan(kFineBuckets));
+      return outer_.needs_ties() || (has_inner_ && inner_.needs_ties()) ? Next::kReduce : Next::kMap;
+    }
+    const auto tiles = static_cast<std::size_t>(tiles_);
+    if (outer_.needs_ties()) outer_.see_ties(counts.first(tiles));
+    if (has_inner_ && inner_.needs_ties()) inner_.see_ties(counts.subspan(tiles));
+    return Next::kMap;
+  }
+  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
+    CutWalk outer(outer_, tile.index);
+    std::int64_t count = 0;
+    if (has_inner_) {
+      CutWalk inner(inner_, tile.index);
+      for (std::int64_t i = 0; i < tile.count; ++i) {
+        const std::uint32_t m = magnitude_bits(delta[i]);
+        const bool skipped = inner.inside(m);
+        const bool keep = outer.inside(m) && !skipped;
+        kept[i] = keep ? delta[i] : 0.0f;
+        count += keep ? 1 : 0;
+      }
+    } else {
+      for (std::int64_t i = 0; i < tile.count; ++i) {
+        const bool keep = outer.inside(magnitude_bits(delta[i]));
+        kept[i] = keep ? delta[i] : 0.0f;
+        count += keep ? 1 : 0;
+      }
+    }
+    if (measure == nullptr) return;
+    measure->elems += tile.count;
+    measure->kept += count;
+    measure->expected_kept += static_cast<double>(keep_) * static_cast<double>(tile.count) / static_cast<double>(elems_);
+  }
+  std::int64_t kept_bytes() const noexcept override { return 2 * 8 * tiles_; }
+
+ private:
+  std::int64_t tiles_;
+  std::int64_t keep_;
+  std::int64_t elems_;
+  RankCut outer_;
+  RankCut inner_;
+  bool has_inner_;
+};
+
+}  // namespace
+
+std::unique_ptr<Sparsifier> make_keep_all() { return std::make_unique<KeepAll>(); }
+std::unique_ptr<Sparsifier> make_keep_none() { return std::make_unique<KeepNone>(); }
+std::unique_ptr<Sparsifier> make_bernoulli(double density, RandomKey key, Survivors survivors) {
+  return std::make_unique<Bernoulli>(density, key, survivors);
+}
+std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep) {
+  if (keep <= 0) return make_keep_none();
+  return std::make_unique<MagnitudeBand>(tiling, skip, keep);
+}
+
+}  // namespace crucible

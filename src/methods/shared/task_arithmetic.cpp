@@ -1,0 +1,232 @@
+#include "methods/shared/task_arithmetic.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "simd/ops.h"
+
+namespace crucible::task_arithmetic {
+namespace {
+
+constexpr int kDeltaSlot = kSparsifierSlots;
+constexpr int kKeptSlot = kSparsifierSlots + 1;  // and one more per model
+
+class TaskArithmeticKernel final : public Kernel {
+ public:
+  TaskArithmeticKernel(const KernelSpec& spec, const Design& design)
+      : election_(design.election), tile_elems_(spec.tiling.tile_elems), lambda_(spec.global->take(&Global::lambda)), normalize_(spec.global->take(&Global::normalize)) {
+    const bool can_rescale = spec.global->table().find("rescale").has_value();
+    const Rescale rescale = can_rescale ? spec.global->take(&Global::rescale) : Rescale::kNone;
+    for (std::size_t i = 0; i < spec.models.size(); ++i) {
+      weights_.push_back(spec.models[i].take(&Model::weight));
+      sparsifiers_.push_back(design.sparsify == nullptr ? make_keep_all() : design.sparsify(spec, i, rescale));
+      restores_norm_ = restores_norm_ || (rescale == Rescale::kL1 && !sparsifiers_.back()->keeps_everything());
+      waiting_.push_back(sparsifiers_.back()->first() == Next::kReduce);
+    }
+    scales_.assign(weights_.size(), 1.0);
+    if (std::none_of(waiting_.begin(), waiting_.end(), [](bool w) { return w; })) phase_ = after_selection();
+  }
+
+  void prepare() override {
+    for (const auto& s : sparsifiers_) s->prepare();
+  }
+
+  Next first() const noexcept override { return phase_ == Phase::kMap ? Next::kMap : Next::kReduce; }
+
+  int sum_count(int) const noexcept override { return phase_ == Phase::kNorms ? static_cast<int>(2 * weights_.size()) : 0; }
+  std::int64_t count_size(int) const noexcept override {
+    std::int64_t size = 0;
+    if (phase_ == Phase::kSelect) {
+      for (std::size_t i = 0; i < sparsifiers_.size(); ++i) size += counters_of(i);
+    }
+    return size;
+  }
+
+  void reduce(int pass, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t* counts, Measure& measure,
+              Scratch& scratch) noexcept override {
+    float* delta = scratch.floats(kDeltaSlot, tile.count);
+    for (std::size_t i = 0; i < sparsifiers_.size(); ++i) {
+      if (phase_ == Phase::kSelect && !waiting_[i]) continue;
+      simd::subtract(in.models[i], in.base, delta, tile.count);
+      if (phase_ == Phase::kSelect) {
+        sparsifiers_[i]->reduce(pass, tile, delta, counts, scratch);
+        counts += counters_of(i);
+        continue;
+      }
+      float* kept = scratch.floats(kKeptSlot, tile.count);
+      sparsifiers_[i]->apply(tile, delta, kept, &measure.models[i], scratch);
+      const double before = simd::sum_abs(delta, tile.count);
+      sums[2 * i] += before;
+      sums[2 * i + 1] += simd::sum_abs(kept, tile.count);
+    }
+  }
+
+  Next seal(int pass, const Totals& totals) noexcept override {
+    if (phase_ == Phase::kNorms) {
+      for (std::size_t i = 0; i < scales_.size(); ++i) {
+        const double before = totals.sums[2 * i];
+        const double after = totals.sums[2 * i + 1];
+        scales_[i] = before > 0 && after > 0 ? before / after : 1.0;
+      }
+      phase_ = Phase::kMap;
+      measured_ = true;
+      return Next::kMap;
+    }
+    std::size_t at = 0;
+    bool more = false;
+    for (std::size_t i = 0; i < sparsifiers_.size(); ++i) {
+      if (!waiting_[i]) continue;
+      const auto size = static_cast<std::size_t>(counters_of(i, pass));
+      waiting_[i] = sparsifiers_[i]->seal(pass, totals.counts.subspan(at, size)) == Next::kReduce;
+      at += size;
+      more = more || waiting_[i];
+    }
+    pass_ = pass + 1;
+    if (!more) phase_ = after_selection();
+    return phase_ == Phase::kMap ? Next::kMap : Next::kReduce;
+  }
+
+  void map(const Tile& tile, const TileInputs& in, float* out, Measure& measure, Scratch& scratch) noexcept override {
+    const std::size_t models = weights_.size();
+    if (models == 0) {
+      std::memcpy(out, in.base, static_cast<std::size_t>(tile.count) * sizeof(float));
+      return;
+    }
+    std::vector<const float*> kept(models);
+    float* delta = scratch.floats(kDeltaSlot, tile.count);
+    for (std::size_t i = 0; i < models; ++i) {
+      simd::subtract(in.models[i], in.base, delta, tile.count);
+      ModelMeasure& m = measure.models[i];
+      m.delta_square += simd::sum_squares(delta, tile.count);
+      m.l1_before += simd::sum_abs(delta, tile.count);
+      float* mine = scratch.floats(kKeptSlot + static_cast<int>(i), tile.count);
+      sparsifiers_[i]->apply(tile, delta, mine, measured_ ? nullptr : &m, scratch);
+      kept[i] = mine;
+      m.l1_after += scales_[i] * simd::sum_abs(kept[i], tile.count);
+    }
+    combine(tile, in.base, kept, out, measure);
+    measure.out_delta_square += simd::sum_square_difference(out, in.base, tile.count);
+  }
+
+  std::int64_t kept_bytes() const noexcept override {
+    std::int64_t bytes = 0;
+    for (const auto& s : sparsifiers_) bytes += s->kept_bytes();
+    return bytes;
+  }
+  std::int64_t scratch_bytes() const noexcept override {
+    std::int64_t bytes = 0;
+    for (const auto& s : sparsifiers_) bytes = std::max(bytes, s->scratch_bytes());
+    return bytes + static_cast<std::int64_t>(1 + sparsifiers_.size()) * tile_elems_ * 4;
+  }
+  std::vector<Note> notes() const override {
+    std::vector<Note> all;
+    for (std::size_t i = 0; i < sparsifiers_.size(); ++i) {
+      for (Note& n : sparsifiers_[i]->notes()) all.push_back({fmt_index(n.name, i), n.value});
+      if (restores_norm_) all.push_back({fmt_index("scale", i), scales_[i]});
+    }
+    return all;
+  }
+
+ private:
+  enum class Phase { kSelect, kNorms, kMap };
+
+  static std::string fmt_index(const std::string& name, std::size_t i) { return name + "[" + std::to_string(i) + "]"; }
+  Phase after_selection() const noexcept { return restores_norm_ ? Phase::kNorms : Phase::kMap; }
+  std::int64_t counters_of(std::size_t i) const noexcept { return counters_of(i, pass_); }
+  std::int64_t counters_of(std::size_t i, int pass) const noexcept { return waiting_[i] ? sparsifiers_[i]->count_size(pass) : 0; }
+
+  void combine(const Tile& tile, const float* base, const std::vector<const float*>& kept, float* out, Measure& measure) const noexcept {
+    const std::size_t models = weights_.size();
+    std::vector<double> signed_scales(models);
+    for (std::size_t i = 0; i < models; ++i) signed_scales[i] = weights_[i] * scales_[i];
+    if (election_ == Election::kNone) {
+      double divisor = 0;
+      for (const double w : weights_) divisor += w;
+      if (!normalize_ || std::abs(divisor) < 1e-8) divisor = 1;
+      simd::weighted_sum(base, kept, signed_scales, lambda_, divisor, out, tile.count);
+      return;
+    }
+    std::vector<std::int64_t> votes(models), lost(models);
+    simd::ElectionCounts counts{0, votes, lost};
+    simd::elect(base, kept, {signed_scales, weights_, normalize_, lambda_}, out, tile.count, counts);
+    measure.sign_conflicts += counts.conflicts;
+    for (std::size_t i = 0; i < models; ++i) {
+      measure.models[i].votes += votes[i];
+      measure.models[i].votes_lost += lost[i];
+    }
+  }
+
+  task_arithmetic::Election election_;
+  std::int64_t tile_elems_;
+  double lambda_;
+  bool normalize_;
+  bool restores_norm_ = false;
+  bool measured_ = false;  // the sparsifiers reported in the norm pass
+  Phase phase_ = Phase::kSelect;
+  int pass_ = 0;
+  std::vector<double> weights_;
+  std::vector<double> scales_;
+  std::vector<std::unique_ptr<Sparsifier>> sparsifiers_;
+  std::vector<bool> waiting_;
+};
+
+}  // namespace
+
+Field normalize_field(bool default_value) {
+  return field(&Global::normalize, "normalize", "divide the merged task vector by the sum of the weights that went into it")
+      .with_default(default_value)
+      .neutral(false);
+}
+Field lambda_field() {
+  return field(&Global::lambda, "lambda", "scale of the merged task vector").neutral(1.0);
+}
+Field rescale_field(Rescale default_value, bool per_element_exists) {
+  std::vector<Choice> choices = {{"l1", {"true"}}, {"none", {"false"}}};
+  if (per_element_exists) choices.push_back({"per_element", {}});
+  return field(&Global::rescale, "rescale",
+               per_element_exists ? "l1: one factor per tensor that restores the L1 norm of the task vector; per_element: divide each "
+                                    "survivor by its own keep probability (the paper's form)"
+                                  : "l1: one factor per tensor that restores the L1 norm of the task vector",
+               std::move(choices))
+      .with_default(static_cast<int>(default_value))
+      .neutral(static_cast<int>(Rescale::kNone));
+}
+Field rank_scope_field() {
+  return field(&Global::rank_scope, "rank_scope", "among which entries magnitudes are ranked: the row (last axis), or the whole tensor",
+               {{"row", {}}, {"tensor", {}}});
+}
+Field weight_field() {
+  return field(&Model::weight, "weight", "weight of the model's task vector").symbol("w_i").required().neutral(1.0);
+}
+Field density_field() {
+  return field(&Model::density, "density", "share of the task vector's entries that is kept").range(0, 1).symbol("d_i").neutral(1.0);
+}
+Field gamma_field() {
+  return field(&Model::gamma, "gamma", "share of the entries, the largest, that is dropped as outliers").range(0, 1).neutral(0.0);
+}
+Field epsilon_field() {
+  return field(&Model::epsilon, "epsilon",
+               "half width of the ramp of keep probabilities: the smallest magnitude is kept with density - epsilon, the largest with "
+               "density + epsilon")
+      .range(0, 1)
+      .neutral(0.0);
+}
+Field window_field() {
+  return field(&Model::window, "window", "full width of the ramp, as in the paper; instead of epsilon, never beside it")
+      .range(0, 2)
+      .neutral(0.0)
+      .default_is("2 * epsilon");
+}
+
+std::unique_ptr<Kernel> make_kernel(const KernelSpec& spec, const Design& design) {
+  CHECK(spec.has_base);
+  return std::make_unique<TaskArithmeticKernel>(spec, design);
+}
+
+std::int64_t share_of(double share, std::int64_t n) noexcept {
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(share * static_cast<double>(n)), 0, n);
+}
+
+}  // namespace crucible::task_arithmetic

@@ -1,0 +1,38 @@
+// Which output tensors exist, and which input tensor of which model each one is made of. Names only; shapes and types come later.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace crucible {
+
+struct TensorUse {
+  int input = 0;                        // index into Plan::inputs
+  std::string name;                     // in that model
+  const Settings* parameters = nullptr;  // of the recipe's entry for this source; null for a base that is not listed
+};
+
+struct LogicalTensor {
+  std::string name;  // in the output
+  double t = 0;      // gradient position
+  std::optional<TensorUse> base;
+  std::vector<TensorUse> sources;  // listed models in recipe order; the base is among them only where the method takes it as an input
+  const Settings* slice = nullptr;
+  const Settings* module = nullptr;
+};
+
+struct Enumeration {
+  std::vector<LogicalTensor> tensors;  // in model order: before the layers, the layers, after them
+  std::vector<std::string> layer_map;
+  // Layer counts to write to config.json: dotted key -> count.
+  std::vector<std::pair<std::string, std::int64_t>> layer_counts;
+};
+
+// Finds the input of a model reference; CHECKs that it was opened.
+int input_of(const Plan& plan, const ModelRef& ref);
+
+Enumeration enumerate_tensors(const Plan& plan, Diagnostics& diagnostics);
+
+}  // namespace crucible

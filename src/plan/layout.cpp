@@ -1,0 +1,108 @@
+#include "plan/layout.h"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/safetensors.h"
+
+namespace crucible {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Job indices of each shard, in model order: a new shard begins where the next tensor would pass the limit.
+std::vector<std::vector<std::size_t>> split_shards(const Plan& plan) {
+  std::vector<std::vector<std::size_t>> shards;
+  std::int64_t held = 0;
+  for (std::size_t i = 0; i < plan.jobs.size(); ++i) {
+    const std::int64_t bytes = plan.jobs[i].bytes;
+    const bool full = plan.options.shard_bytes > 0 && !shards.empty() && held > 0 && held + bytes > plan.options.shard_bytes;
+    if (shards.empty() || full) {
+      shards.emplace_back();
+      held = 0;
+    }
+    shards.back().push_back(i);
+    held += bytes;
+  }
+  return shards;
+}
+
+std::string index_text(const Plan& plan) {
+  Json index;
+  index["metadata"]["total_size"] = plan.data_bytes();
+  std::map<std::string, std::string> files;
+  for (const Job& job : plan.jobs) files[job.info.name] = plan.files[static_cast<std::size_t>(job.file)].name;
+  Json& map = index["weight_map"] = Json::object();
+  for (const auto& [tensor, file] : files) map[tensor] = file;
+  return index.dump(2) + "\n";
+}
+
+void set_dtype(Json& config, std::string_view name) {
+  bool found = false;
+  for (const char* key : {"torch_dtype", "dtype"}) {
+    if (!config.contains(key)) continue;
+    config[key] = name;
+    found = true;
+  }
+  if (!found) config["torch_dtype"] = name;
+}
+
+}  // namespace
+
+void lay_out(Plan& plan) {
+  const auto shards = split_shards(plan);
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    std::vector<SafetensorsEntry> entries;
+    std::map<std::string, std::size_t> job_of;
+    for (const std::size_t j : shards[s]) {
+      entries.push_back({plan.jobs[j].info, 0, 0});
+      job_of[plan.jobs[j].info.name] = j;
+    }
+    PlanFile file;
+    file.name = shards.size() == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", s + 1, shards.size());
+    file.header = render_safetensors_header(entries, {{"format", "pt"}});
+    file.bytes = static_cast<std::int64_t>(file.header.size());
+    for (const SafetensorsEntry& e : entries) {
+      Job& job = plan.jobs[job_of[e.info.name]];
+      job.file = static_cast<int>(s);
+      job.offset = static_cast<std::int64_t>(file.header.size()) + e.begin;
+      file.bytes = std::max(file.bytes, job.offset + job.bytes);
+    }
+    plan.files.push_back(std::move(file));
+  }
+  std::sort(plan.jobs.begin(), plan.jobs.end(), [](const Job& a, const Job& b) {
+    return a.file != b.file ? a.file < b.file : a.offset != b.offset ? a.offset < b.offset : a.info.name < b.info.name;
+  });
+  if (plan.files.size() > 1) plan.index_text = index_text(plan);
+}
+
+std::string edit_config(const std::string& config_text, std::optional<DType> dtype,
+                        const std::vector<std::pair<std::string, std::int64_t>>& layer_counts, Diagnostics& diagnostics) {
+  if (config_text.empty() || (!dtype && layer_counts.empty())) return config_text;
+  Json config = Json::parse(config_text, nullptr, false);
+  if (!config.is_object()) {
+    diagnostics.notice({}, "config.json is not standard JSON (NaN or Infinity?): it is copied as it is, without the new dtype or layer count");
+    return config_text;
+  }
+  if (dtype) {
+    set_dtype(config, facts(*dtype).torch_name);
+    for (auto& [key, value] : config.items()) {
+      if (value.is_object() && (value.contains("torch_dtype") || value.contains("dtype"))) set_dtype(value, facts(*dtype).torch_name);
+    }
+  }
+  for (const auto& [path, count] : layer_counts) {
+    Json* at = &config;
+    std::string_view rest = path;
+    for (std::size_t dot = rest.find('.'); dot != std::string_view::npos; dot = rest.find('.')) {
+      at = &(*at)[std::string(rest.substr(0, dot))];
+      rest.remove_prefix(dot + 1);
+    }
+    (*at)[std::string(rest)] = count;
+  }
+  return config.dump(2) + "\n";
+}
+
+}  // namespace crucible

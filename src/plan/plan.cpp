@@ -1,0 +1,140 @@
+#include "plan/plan.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/hash.h"
+#include "base/text_util.h"
+#include "checkpoint/locate.h"
+#include "plan/enumerate.h"
+#include "plan/join.h"
+#include "plan/layout.h"
+
+namespace crucible {
+namespace {
+
+void open_inputs(Plan& plan, Diagnostics& diagnostics) {
+  LocateOptions locate;
+  locate.recipe_folder = std::filesystem::path(plan.recipe.file).parent_path().string();
+  locate.model_dirs = plan.options.model_dirs;
+  for (const ModelRef& ref : plan.recipe.referenced_models()) {
+    const auto path = locate_model(ref.model.path, ref.model.revision, ref.place, locate, diagnostics);
+    if (!path) continue;
+    Diagnostics mine;
+    Checkpoint checkpoint = Checkpoint::open(*path, mine);
+    for (Diagnostic d : mine.items()) {
+      // A fault of a model is shown with the line of the recipe that names it.
+      if (d.place.file.empty()) d.place = ref.place;
+      d.message = fmt::format("{}: {}", ref.text(), d.message);
+      diagnostics.add(std::move(d));
+    }
+    plan.inputs.push_back({ref, *path, std::move(checkpoint)});
+  }
+}
+
+std::string digest_of(const Plan& plan) {
+  StreamHash hash;
+  const auto add = [&hash](std::string_view text) {
+    hash.update(text.data(), text.size());
+    hash.update("\n", 1);
+  };
+  add(CRUCIBLE_VERSION);
+  add(canonical_text(plan.recipe));
+  add(fmt::format("seed {}", plan.options.seed));
+  for (const PlanInput& input : plan.inputs) {
+    add(input.ref.text());
+    for (const WeightFile& file : input.checkpoint.files()) add(fmt::format("{} {} {}", file.name, file.size_bytes, file.header_hash));
+  }
+  for (const PlanFile& file : plan.files) add(file.name + file.header);
+  add(plan.config_text);
+  return hash.hex();
+}
+
+}  // namespace
+
+std::int64_t Plan::data_bytes() const noexcept {
+  std::int64_t sum = 0;
+  for (const Job& job : jobs) sum += job.bytes;
+  return sum;
+}
+
+std::int64_t Plan::input_bytes() const noexcept {
+  std::int64_t sum = 0;
+  for (const Job& job : jobs) {
+    if (job.base && job.kind == Job::Kind::kMerge) sum += job.base->tensor->bytes;
+    for (const SourceTensor& s : job.sources) sum += s.tensor->bytes;
+  }
+  return sum;
+}
+
+Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& diagnostics) {
+  Plan plan;
+  plan.recipe = recipe;
+  plan.options = options;
+  plan.method = recipe.method;
+  Diagnostics found;
+  const auto finish = [&]() {
+    plan.notices = found;
+    diagnostics.append(found);
+  };
+  open_inputs(plan, found);
+  if (found.has_errors()) {
+    finish();
+    return plan;
+  }
+  if (recipe.base_model) plan.base = input_of(plan, *recipe.base_model);
+  plan.donor = plan.base.value_or(0);
+  const Enumeration names = enumerate_tensors(plan, found);
+  if (!found.has_errors()) join_tensors(plan, names.tensors, found);
+  if (!found.has_errors() && plan.jobs.empty()) found.error(recipe.method_place, "the recipe names no tensor: there is nothing to write");
+  if (found.has_errors()) {
+    finish();
+    return plan;
+  }
+  plan.layer_map = names.layer_map;
+  lay_out(plan);
+  const Checkpoint& donor = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint;
+  plan.config_text = edit_config(donor.config_text(), recipe.out_dtype ? recipe.out_dtype : recipe.dtype, names.layer_counts, found);
+  if (options.copy_companions) {
+    for (const std::string& name : donor.companion_files()) {
+      if (name != "config.json") plan.companions.push_back(name);
+    }
+  }
+  plan.digest = digest_of(plan);
+  finish();
+  return plan;
+}
+
+BoundParams bind_params(const Job& job) {
+  BoundParams bound{*job.global, {}};
+  bound.global.forget_taken();
+  for (const auto& m : job.models) {
+    bound.models.push_back(*m);
+    bound.models.back().forget_taken();
+  }
+  return bound;
+}
+
+KernelSpec kernel_spec(const Job& job, const BoundParams& params, std::int64_t keep_budget_bytes) {
+  KernelSpec spec;
+  spec.shape = &job.info.shape;
+  spec.tiling = job.tiling;
+  spec.has_base = job.base.has_value();
+  spec.global = &params.global;
+  spec.models = params.models;
+  spec.random_keys = job.random_keys;
+  spec.keep_budget_bytes = keep_budget_bytes;
+  return spec;
+}
+
+std::vector<std::string> untaken(const Params& params) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < params.table().size(); ++i) {
+    if (!params.was_taken(i)) names.push_back(params.table()[i].name);
+  }
+  return names;
+}
+
+}  // namespace crucible

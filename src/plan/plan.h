@@ -1,0 +1,105 @@
+// A plan names every output byte before any tensor is read. A plain value; running it is src/run's work.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "crucible/checkpoint.h"
+#include "crucible/error.h"
+#include "methods/method.h"
+#include "recipe/recipe.h"
+
+namespace crucible {
+
+inline constexpr std::uint64_t kDefaultSeed = 42;
+inline constexpr std::int64_t kDefaultShardBytes = 5'000'000'000;
+
+struct PlanOptions {
+  std::vector<std::pair<std::string, std::string>> model_dirs;  // model id -> folder
+  std::uint64_t seed = kDefaultSeed;
+  std::int64_t shard_bytes = kDefaultShardBytes;  // of tensor data; <= 0 = one shard
+  bool copy_companions = true;                    // tokenizer and all other non-weight files
+};
+
+// A model that the recipe names, opened.
+struct PlanInput {
+  ModelRef ref;
+  std::string path;
+  Checkpoint checkpoint;
+};
+
+struct SourceTensor {
+  int input = 0;                         // index into Plan::inputs
+  const StoredTensor* tensor = nullptr;  // owned by that checkpoint
+};
+
+// One output tensor.
+struct Job {
+  enum class Kind {
+    kMerge,
+    kCopy,  // the stored bytes of sources[0]
+  };
+  Kind kind = Kind::kMerge;
+  TensorInfo info;              // name, type and shape of the output
+  int file = 0;                 // index into Plan::files
+  std::int64_t offset = 0;      // of the first byte in that file
+  std::int64_t bytes = 0;
+  std::optional<SourceTensor> base;
+  std::vector<SourceTensor> sources;   // the method's inputs, base aside
+  std::shared_ptr<const Params> global;
+  std::vector<std::shared_ptr<const Params>> models;  // one per source
+  std::vector<RandomKey> random_keys;                 // one per source
+  Tiling tiling;                // kMerge
+  double t = 0;                 // gradient position
+  std::string copy_reason;      // kCopy: why nothing is computed
+};
+
+// One weight file of the output.
+struct PlanFile {
+  std::string name;
+  std::string header;           // its first bytes
+  std::int64_t bytes = 0;       // header and data
+};
+
+struct Plan {
+  Recipe recipe;
+  PlanOptions options;
+  const Method* method = nullptr;
+  std::vector<PlanInput> inputs;      // base (if any) first
+  std::optional<int> base;            // index into inputs
+  int donor = 0;                      // whose config and companion files are used
+  std::vector<PlanFile> files;
+  std::vector<Job> jobs;              // in file and offset order
+  std::string index_text;             // model.safetensors.index.json; empty with one file
+  std::string config_text;            // config.json; empty when the donor has none
+  std::vector<std::string> companions;  // files copied from the donor
+  std::vector<std::string> layer_map;   // "0 <- ./model_a 3", for slices
+  Diagnostics notices;
+  std::string digest;                 // of everything that decides the output's bytes
+
+  std::int64_t data_bytes() const noexcept;   // of output tensors
+  std::int64_t input_bytes() const noexcept;  // read once
+};
+
+// Joins a recipe with the headers of its models. Reads no tensor data. Every problem goes to `diagnostics`; the plan is complete only
+// when there is no error. Notices go to both.
+Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& diagnostics);
+
+// The kernel specification of a job, with its own copy of the parameters.
+struct BoundParams {
+  Params global;
+  std::vector<Params> models;
+};
+BoundParams bind_params(const Job& job);
+KernelSpec kernel_spec(const Job& job, const BoundParams& params, std::int64_t keep_budget_bytes);
+
+// Names of parameters of `params` that no take() touched.
+std::vector<std::string> untaken(const Params& params);
+
+}  // namespace crucible

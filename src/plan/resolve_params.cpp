@@ -1,0 +1,96 @@
+#include "plan/resolve_params.h"
+
+#include <fmt/format.h>
+
+#include "base/text_util.h"
+#include "recipe/resolve.h"
+
+namespace crucible {
+namespace {
+
+std::string key_of(const Place& place) { return fmt::format("{}:{}:{}", place.file, place.line, place.column); }
+
+// Two parameter sets with equal text are equal: values, and where each came from.
+std::string identity(const Params& params) {
+  std::string text = fmt::format("{}|", static_cast<const void*>(&params.table()));
+  for (std::size_t i = 0; i < params.table().size(); ++i) {
+    const Origin& o = params.origin(i);
+    text += fmt::format("{};{};{};{}|", params.table()[i].value_text(params.value(i)), static_cast<int>(o.level), key_of(o.place), o.filter);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::shared_ptr<const Params> ParamResolver::resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels,
+                                                         const std::string& tensor, double t, const std::string& owner) {
+  auto params = std::make_shared<Params>(table);
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const Field& field = table[i];
+    const auto resolved = resolve(field, levels, tensor, t);
+    if (!resolved) {
+      if (field.is_required && missing_reported_.insert(field.name + "|" + owner).second) {
+        diagnostics_.error(recipe_.method_place,
+                           fmt::format("`{}` needs a value for `{}`{}; tensor {} has none", recipe_.method_name, field.name,
+                                       owner.empty() ? std::string() : " of " + owner, printable(tensor)),
+                           "add a last condition without filter, or a value at a higher level");
+      }
+      continue;
+    }
+    places_used_.insert(key_of(resolved->origin.place));
+    params->set(i, resolved->value, resolved->origin);
+  }
+  const std::string id = identity(*params);
+  const auto [it, fresh] = known_.emplace(id, params);
+  return it->second;
+}
+
+std::shared_ptr<const Params> ParamResolver::global(const LogicalTensor& tensor) {
+  std::vector<SettingLevel> levels;
+  if (tensor.slice != nullptr) levels.push_back({Origin::Level::kSlice, tensor.slice});
+  if (tensor.module != nullptr) levels.push_back({Origin::Level::kModule, tensor.module});
+  levels.push_back({Origin::Level::kGlobal, &recipe_.parameters});
+  return resolve_all(*method_.global, levels, tensor.name, tensor.t, {});
+}
+
+std::shared_ptr<const Params> ParamResolver::model(const LogicalTensor& tensor, const TensorUse& use, const std::string& model_name) {
+  std::vector<SettingLevel> levels;
+  if (use.parameters != nullptr) levels.push_back({Origin::Level::kModel, use.parameters});
+  if (tensor.slice != nullptr) levels.push_back({Origin::Level::kSlice, tensor.slice});
+  if (tensor.module != nullptr) levels.push_back({Origin::Level::kModule, tensor.module});
+  levels.push_back({Origin::Level::kGlobal, &recipe_.parameters});
+  return resolve_all(*method_.model, levels, use.name, tensor.t, model_name);
+}
+
+void ParamResolver::report_unused_of(const Settings& settings) {
+  for (const Setting& setting : settings) {
+    for (const Condition& condition : setting.conditions) {
+      if (places_used_.contains(key_of(condition.value.place))) continue;
+      diagnostics_.notice(condition.value.place,
+                          condition.filter.empty()
+                              ? fmt::format("this value of `{}` applies to no tensor", setting.name)
+                              : fmt::format("this value of `{}` applies to no tensor: filter `{}` matches none that is left for it", setting.name,
+                                            printable(condition.filter)),
+                          condition.filter.empty() ? "a nearer level or an earlier condition decides everywhere, or the model is the base" : "");
+    }
+  }
+}
+
+void ParamResolver::report_unused() {
+  report_unused_of(recipe_.parameters);
+  const auto slice_settings = [this](const std::vector<OutputSlice>& slices) {
+    for (const OutputSlice& slice : slices) {
+      report_unused_of(slice.parameters);
+      for (const SliceSource& source : slice.sources) report_unused_of(source.parameters);
+    }
+  };
+  for (const RecipeModel& m : recipe_.models) report_unused_of(m.parameters);
+  slice_settings(recipe_.slices);
+  for (const OutputModule& module : recipe_.modules) {
+    report_unused_of(module.parameters);
+    for (const RecipeModel& m : module.models) report_unused_of(m.parameters);
+    slice_settings(module.slices);
+  }
+}
+
+}  // namespace crucible

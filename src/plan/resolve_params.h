@@ -1,0 +1,39 @@
+// From the recipe's levels to the parameters of each job; equal sets are shared.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "plan/enumerate.h"
+#include "plan/plan.h"
+#include "recipe/resolve.h"
+
+namespace crucible {
+
+class ParamResolver {
+ public:
+  ParamResolver(const Recipe& recipe, const Method& method, Diagnostics& diagnostics)
+      : recipe_(recipe), method_(method), diagnostics_(diagnostics) {}
+
+  std::shared_ptr<const Params> global(const LogicalTensor& tensor);
+  std::shared_ptr<const Params> model(const LogicalTensor& tensor, const TensorUse& use, const std::string& model_name);
+
+  // One notice for each setting of the recipe that no tensor took.
+  void report_unused();
+
+ private:
+  std::shared_ptr<const Params> resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels, const std::string& tensor, double t,
+                                            const std::string& owner);
+  void report_unused_of(const Settings& settings);
+
+  const Recipe& recipe_;
+  const Method& method_;
+  Diagnostics& diagnostics_;
+  std::map<std::string, std::shared_ptr<const Params>> known_;
+  std::set<std::string> places_used_;
+  std::set<std::string> missing_reported_;
+};
+
+}  // namespace crucible

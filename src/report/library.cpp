@@ -1,0 +1,125 @@
+#include "report/library.h"
+
+#include <filesystem>
+
+#include "crucible/method.h"
+#include "report/record.h"
+#include "report/summary.h"
+#include "report/text.h"
+#include "run/write_model.h"
+
+namespace crucible {
+namespace {
+
+// A contradiction stops the merge before anything is renamed into place.
+void check_measurements(const RunSummary& summary) {
+  const std::vector<std::string> wrong = find_contradictions(summary);
+  if (wrong.empty()) return;
+  std::string text = "the measurements contradict the plan; nothing was written:";
+  for (const std::string& w : wrong) text += "\n  " + w;
+  throw Error(ErrorCode::kAudit, text);
+}
+
+std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const RunSummary& summary, const MergeRequest& request,
+                                   const std::string& output) {
+  std::vector<SmallFile> files = {{"crucible.json", render_record(plan, run, summary, output)}};
+  if (request.write_card) {
+    const std::string title = std::filesystem::absolute(output).lexically_normal().filename().string();
+    files.push_back({"README.md", render_model_card(plan, summary, title.empty() ? "Merged model" : title)});
+    files.push_back({"mergekit_config.yml", plan.recipe.text});
+  }
+  return files;
+}
+
+MergeReport make_report(const Plan& plan, const RunResult& run, const RunSummary& summary) {
+  MergeReport report;
+  report.notices = plan.notices;
+  report.tensors_merged = summary.merged_tensors;
+  report.tensors_copied = summary.copied_tensors;
+  report.bytes_written = plan.data_bytes();
+  report.peak_memory_bytes = run.peak_bytes;
+  report.seconds = run.seconds;
+  for (const ModelSummary& m : summary.models) report.effects.push_back({m.name, m.measure.elems, m.measure.kept, m.measure.expected_kept});
+  report.summary = render_run_summary(plan, run, summary);
+  return report;
+}
+
+std::vector<ParameterInfo> describe(const FieldTable& table) {
+  std::vector<ParameterInfo> out;
+  for (const Field& f : table.fields()) {
+    out.push_back({f.name, f.help, f.type_text(), f.is_required ? std::string() : f.default_text(), f.is_required});
+  }
+  return out;
+}
+
+}  // namespace
+
+RunOptions run_options(const MergeRequest& request) {
+  RunOptions options;
+  options.threads = request.threads;
+  options.memory_bytes = request.memory_bytes;
+  options.stop = request.stop;
+  return options;
+}
+
+Plan plan_request(const MergeRequest& request, Diagnostics& diagnostics) {
+  ReadOptions read;
+  read.unused = request.unused == UnusedParameters::kNotice ? UnusedPolicy::kNotice : UnusedPolicy::kError;
+  Diagnostics found;
+  const Recipe recipe = request.recipe_text.empty() ? open_recipe(request.recipe_file, read, found)
+                                                    : parse_recipe(request.recipe_text, request.recipe_file, read, found);
+  Plan plan;
+  if (!found.has_errors()) {
+    PlanOptions options;
+    options.model_dirs = request.model_dirs;
+    options.seed = request.seed;
+    options.shard_bytes = request.shard_bytes;
+    options.copy_companions = request.copy_companions;
+    Diagnostics of_plan;
+    plan = make_plan(recipe, options, of_plan);
+    found.append(of_plan);
+  }
+  if (request.notices_are_errors) found.promote_notices();
+  plan.notices = found;
+  diagnostics.append(found);
+  return plan;
+}
+
+MergeReport run_plan(const Plan& plan, const MergeRequest& request, const std::string& output) {
+  WriteOptions write;
+  write.run = run_options(request);
+  write.existing = request.existing == ExistingOutput::kReplace ? Existing::kReplace : Existing::kRefuse;
+  std::function<void(const Progress&)> progress;
+  if (request.progress) progress = [&](const Progress& p) { request.progress({p.bytes_done, p.bytes_total, p.tensor}); };
+  RunSummary summary;
+  const RunResult result = write_model(plan, output, write, progress, [&](const RunResult& run) {
+    summary = summarize(plan, run);
+    check_measurements(summary);
+    return small_files(plan, run, summary, request, output);
+  });
+  return make_report(plan, result, summary);
+}
+
+MergeReport merge(const MergeRequest& request, const std::string& output) {
+  Diagnostics diagnostics;
+  const Plan plan = plan_request(request, diagnostics);
+  diagnostics.throw_if_errors();
+  return run_plan(plan, request, output);
+}
+
+Diagnostics check(const MergeRequest& request) {
+  Diagnostics diagnostics;
+  plan_request(request, diagnostics);
+  return diagnostics;
+}
+
+std::vector<MethodInfo> list_methods() {
+  std::vector<MethodInfo> out;
+  for (const Method* m : all_methods()) {
+    out.push_back({std::string(m->name), std::string(m->title), std::string(m->summary), std::string(m->formula), std::string(m->paper),
+                   describe(*m->global), describe(*m->model)});
+  }
+  return out;
+}
+
+}  // namespace crucible

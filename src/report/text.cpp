@@ -1,0 +1,212 @@
+#include "report/text.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/text_util.h"
+#include "base/units.h"
+
+namespace crucible {
+namespace {
+
+constexpr int kBarWidth = 40;
+
+// A bar of a share, with a mark where the plan says it should end.
+std::string bar(double share, double planned) {
+  const int filled = static_cast<int>(std::lround(share * kBarWidth));
+  const int mark = std::clamp(static_cast<int>(std::lround(planned * kBarWidth)), 0, kBarWidth);
+  std::string out;
+  for (int i = 0; i <= kBarWidth; ++i) out += i == mark ? "|" : i < filled ? "\u2588" : " ";
+  return out;
+}
+
+std::string grouped(std::int64_t n) {
+  std::string digits = std::to_string(n);
+  for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<std::size_t>(i), ",");
+  return digits;
+}
+
+void add_model(std::string& out, const ModelSummary& model) {
+  const ModelMeasure& m = model.measure;
+  if (!model.sparsified) {
+    out += fmt::format("  {}: norm of its part {}\n", model.name, render_number(std::round(1e4 * std::sqrt(m.delta_square)) / 1e4));
+    return;
+  }
+  out += fmt::format("  {}: kept {:.3f} % of {} task vector entries, planned {:.3f} %\n", model.name, 100 * model.kept_share(), grouped(m.elems),
+                     100 * model.planned_share());
+  if (m.l1_before > 0) {
+    out += fmt::format("    L1 norm after sparsifying and rescaling: {:.4f} of what it was\n", m.l1_after / m.l1_before);
+  }
+  if (m.votes > 0) {
+    out += fmt::format("    sign election: {:.1f} % of its votes lost\n", 100 * static_cast<double>(m.votes_lost) / static_cast<double>(m.votes));
+  }
+  if (!model.ranked) return;
+  out += fmt::format("    keep rate by magnitude, smallest tenth first (| = planned)   measured  planned\n");
+  for (int d = 0; d < kDeciles; ++d) {
+    out += fmt::format("    {:>2} {} {:>8.2f} % {:>6.2f} %\n", d + 1, bar(model.decile_rate(d), model.decile_planned(d)), 100 * model.decile_rate(d),
+                       100 * model.decile_planned(d));
+  }
+}
+
+bool matches(std::string_view pattern, std::string_view text) {
+  // Greedy wildcard match with one point of return.
+  std::size_t p = 0, t = 0, star = std::string_view::npos, retry = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && (pattern[p] == text[t] || pattern[p] == '?') && pattern[p] != '*') {
+      ++p;
+      ++t;
+    } else if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      retry = t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++retry;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+std::string explain_params(const Params& params, const std::string& indent) {
+  std::string out;
+  for (std::size_t i = 0; i < params.table().size(); ++i) {
+    const Field& field = params.table()[i];
+    const Origin& origin = params.origin(i);
+    out += fmt::format("{}{} = {}  ({}", indent, field.name, field.value_text(params.value(i)), to_string(origin.level));
+    if (origin.place.line > 0) out += fmt::format(", {}", to_string(origin.place));
+    if (!origin.filter.empty()) out += fmt::format(", filter {}", printable(origin.filter));
+    if (origin.t) out += fmt::format(", gradient at t = {:.4f}", *origin.t);
+    out += ")\n";
+  }
+  return out;
+}
+
+// A Hub id, as a model card may name it; a local folder has no place there.
+bool is_hub_id(const ModelRef& ref) {
+  const std::string& path = ref.model.path;
+  if (path.empty() || path.front() == '/' || path.front() == '.' || path.front() == '~' || path.find('\\') != std::string::npos) return false;
+  return std::count(path.begin(), path.end(), '/') == 1;
+}
+
+}  // namespace
+
+std::string render_run_summary(const Plan& plan, const RunResult& result, const RunSummary& summary) {
+  std::string out = fmt::format("{} by {}", render_count(summary.merged_tensors, "tensor") + " merged", plan.method->title);
+  if (summary.copied_tensors > 0) out += fmt::format(", {} copied", summary.copied_tensors);
+  out += fmt::format("; {} written in {:.2f} s", render_bytes(plan.data_bytes()), result.seconds);
+  out += fmt::format("; peak memory {}\n", render_bytes(result.peak_bytes));
+  if (summary.merged_tensors == 0) return out;
+  out += "What the parameters did, measured on every element:\n";
+  for (const ModelSummary& model : summary.models) add_model(out, model);
+  if (summary.sign_conflicts > 0) {
+    out += fmt::format("  models disagreed about the sign of {:.1f} % of the elements\n",
+                       100 * static_cast<double>(summary.sign_conflicts) / static_cast<double>(std::max<std::int64_t>(summary.elems, 1)));
+  }
+  if (plan.method->base == BaseRule::kRequired) {
+    double largest = 0;
+    for (const ModelSummary& m : summary.models) largest = std::max(largest, std::sqrt(m.measure.delta_square));
+    if (largest > 0) {
+      out += fmt::format("  distance of the result from the base: {:.3f} of the farthest model's\n", std::sqrt(summary.out_delta_square) / largest);
+    }
+  }
+  if (summary.nonfinite > 0) {
+    out += fmt::format("  {} output elements are not finite because inputs were not: {}\n", grouped(summary.nonfinite),
+                       join_names(summary.nonfinite_tensors, 4));
+  }
+  return out;
+}
+
+std::string render_plan(const Plan& plan, const MemoryPlan& memory) {
+  std::string out = fmt::format("method    {} ({})\n", plan.method->name, plan.method->title);
+  for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+    const PlanInput& input = plan.inputs[i];
+    out += fmt::format("{}  {}  ({} tensors, {})\n", plan.base && *plan.base == static_cast<int>(i) ? "base    " : "model   ", input.ref.text(),
+                       input.checkpoint.tensors().size(), input.path);
+  }
+  const auto copies = std::count_if(plan.jobs.begin(), plan.jobs.end(), [](const Job& j) { return j.kind == Job::Kind::kCopy; });
+  out += fmt::format("output    {}, {} in {}; {} merged, {} copied\n", render_count(static_cast<std::int64_t>(plan.jobs.size()), "tensor"),
+                     render_bytes(plan.data_bytes()), render_count(static_cast<std::int64_t>(plan.files.size()), "file"),
+                     static_cast<std::int64_t>(plan.jobs.size()) - copies, copies);
+  out += fmt::format("reads     {} (once)\n", render_bytes(plan.input_bytes()));
+  out += fmt::format("memory    {} predicted peak, {}\n", render_bytes(memory.predicted_peak_bytes), render_count(memory.workers, "worker"));
+  out += fmt::format("seed      {}{}\n", plan.options.seed, plan.method->random ? "" : " (the method draws nothing)");
+  out += fmt::format("digest    {}\n", plan.digest);
+  if (!plan.layer_map.empty()) {
+    out += "layers\n";
+    for (const std::string& line : plan.layer_map) out += "  " + line + "\n";
+  }
+  if (!plan.companions.empty()) out += fmt::format("copied    {}\n", join_names(plan.companions, 40));
+  return out;
+}
+
+std::string render_explanation(const Plan& plan, const std::string& pattern) {
+  std::string out;
+  for (const Job& job : plan.jobs) {
+    if (!matches(pattern, job.info.name)) continue;
+    out += fmt::format("{}  {} {}  -> {} at byte {}\n", printable(job.info.name), facts(job.info.dtype).name, to_string(job.info.shape),
+                       plan.files[static_cast<std::size_t>(job.file)].name, job.offset);
+    if (job.kind == Job::Kind::kCopy) {
+      out += fmt::format("  copied from {}: {}\n", plan.inputs[static_cast<std::size_t>(job.sources[0].input)].ref.text(), job.copy_reason);
+      continue;
+    }
+    out += fmt::format("  t = {:.4f}\n", job.t);
+    out += explain_params(*job.global, "  ");
+    if (job.base) {
+      out += fmt::format("  base {}: {} {}\n", plan.inputs[static_cast<std::size_t>(job.base->input)].ref.text(), job.base->tensor->info.name,
+                         facts(job.base->tensor->info.dtype).name);
+    }
+    for (std::size_t i = 0; i < job.sources.size(); ++i) {
+      const SourceTensor& s = job.sources[i];
+      out += fmt::format("  {}: {} {}\n", plan.inputs[static_cast<std::size_t>(s.input)].ref.text(), s.tensor->info.name,
+                         facts(s.tensor->info.dtype).name);
+      out += explain_params(*job.models[i], "    ");
+    }
+  }
+  return out;
+}
+
+std::string render_model_card(const Plan& plan, const RunSummary& summary, const std::string& title) {
+  std::string out = "---\n";
+  std::set<std::string> ids;
+  for (const PlanInput& input : plan.inputs) {
+    if (is_hub_id(input.ref)) ids.insert(input.ref.model.path);
+  }
+  if (!ids.empty()) {
+    out += "base_model:\n";
+    for (const std::string& id : ids) out += fmt::format("- {}\n", id);
+  }
+  out += "library_name: transformers\ntags:\n- crucible\n- mergekit\n- merge\n---\n";
+  const auto shown = [](const ModelRef& ref) {
+    return is_hub_id(ref) ? fmt::format("[{0}](https://huggingface.co/{0})", ref.model.path)
+                          : fmt::format("`{}`", std::filesystem::path(ref.model.path).filename().string());
+  };
+  out += fmt::format("# {}\n\nThis is a merge of language models made with Crucible {}.\n\n## Method\n\n{}", title, CRUCIBLE_VERSION, plan.method->title);
+  if (!plan.method->paper.empty()) out += fmt::format(" ({})", plan.method->paper);
+  if (plan.base) out += fmt::format(", with {} as the base", shown(plan.inputs[static_cast<std::size_t>(*plan.base)].ref));
+  out += fmt::format(": {}\n\n## Models merged\n\n", plan.method->summary);
+  for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+    if (!plan.base || *plan.base != static_cast<int>(i)) out += fmt::format("- {}\n", shown(plan.inputs[i].ref));
+  }
+  bool any = false;
+  for (const ModelSummary& m : summary.models) any = any || m.sparsified;
+  if (any) {
+    out += "\n## What the parameters did\n\n| model | entries kept | planned |\n|---|---|---|\n";
+    for (const ModelSummary& m : summary.models) {
+      if (m.sparsified) {
+        out += fmt::format("| {} | {:.3f} % | {:.3f} % |\n", std::filesystem::path(m.name).filename().string(), 100 * m.kept_share(),
+                           100 * m.planned_share());
+      }
+    }
+  }
+  out += fmt::format("\n## Recipe\n\n```yaml\n{}{}```\n", plan.recipe.text, plan.recipe.text.ends_with('\n') ? "" : "\n");
+  out += "\n## Verify\n\n`crucible verify .` in this folder recomputes the merge from its inputs and compares every byte.\n";
+  return out;
+}
+
+}  // namespace crucible

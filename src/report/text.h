@@ -1,0 +1,24 @@
+// Views of a plan and of a run as text: the terminal summary, the plan listing, the model card.
+#pragma once
+
+#include <string>
+
+#include "plan/plan.h"
+#include "report/summary.h"
+#include "run/runner.h"
+
+namespace crucible {
+
+// What the parameters did, measured: kept shares, keep rate by magnitude decile beside the plan, sign conflicts, norms.
+std::string render_run_summary(const Plan& plan, const RunResult& result, const RunSummary& summary);
+
+// What goes where, and what it takes.
+std::string render_plan(const Plan& plan, const MemoryPlan& memory);
+
+// Where every number of the tensors that match `pattern` came from ('*' matches any run of characters).
+std::string render_explanation(const Plan& plan, const std::string& pattern);
+
+// README.md: front matter for the Hub, what was merged, the recipe, how to verify. No absolute paths.
+std::string render_model_card(const Plan& plan, const RunSummary& summary, const std::string& title);
+
+}  // namespace crucible

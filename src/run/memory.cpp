@@ -1,0 +1,85 @@
+#include <algorithm>
+#include <cstdio>
+#include <thread>
+
+#include <fmt/format.h>
+#include <sys/sysinfo.h>
+
+#include "base/units.h"
+#include "crucible/error.h"
+#include "run/runner.h"
+
+namespace crucible {
+namespace {
+
+// The program, its libraries, thread stacks and allocator slack.
+constexpr std::int64_t kProgramBytes = std::int64_t{24} << 20;
+constexpr std::int64_t kCopyBufferBytes = std::int64_t{1} << 20;
+
+// Buffers of a worker for one job: raw bytes in and out, f32 of every input and of the output, the kernel's scratch and counters.
+std::int64_t worker_bytes(const Job& job, const Kernel* kernel) {
+  if (job.kind == Job::Kind::kCopy) return kCopyBufferBytes;
+  const std::int64_t elems = job.tiling.tile_elems;
+  const auto inputs = static_cast<std::int64_t>(job.sources.size() + (job.base ? 1 : 0));
+  std::int64_t widest = facts(job.info.dtype).bits / 8;
+  for (const SourceTensor& s : job.sources) widest = std::max<std::int64_t>(widest, facts(s.tensor->info.dtype).bits / 8);
+  if (job.base) widest = std::max<std::int64_t>(widest, facts(job.base->tensor->info.dtype).bits / 8);
+  // Selection counts 65,536 buckets of 8 bytes a model.
+  const std::int64_t counters = static_cast<std::int64_t>(job.sources.size()) * (std::int64_t{1} << 19);
+  return elems * (4 * (inputs + 1) + widest) + kernel->scratch_bytes() + counters;
+}
+
+}  // namespace
+
+std::int64_t default_memory() {
+  struct sysinfo info {};
+  std::int64_t total = std::int64_t{8} << 30;
+  if (sysinfo(&info) == 0) total = static_cast<std::int64_t>(info.totalram) * static_cast<std::int64_t>(info.mem_unit);
+  return std::min(std::int64_t{2} << 30, total / 4);
+}
+
+int default_threads() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
+
+MemoryPlan plan_memory(const Plan& plan, const RunOptions& options) {
+  const std::int64_t budget = options.memory_bytes > 0 ? options.memory_bytes : default_memory();
+  MemoryPlan memory;
+  memory.workers = std::max(1, options.threads > 0 ? options.threads : default_threads());
+  // Half for what kernels keep, half for buffers; whichever needs less leaves the rest to the other.
+  memory.keep_budget_bytes = budget / 2;
+  std::int64_t largest_state = 0;
+  const Job* widest = nullptr;
+  const Job* heaviest = nullptr;
+  for (const Job& job : plan.jobs) {
+    std::int64_t buffers = kCopyBufferBytes;
+    if (job.kind == Job::Kind::kMerge) {
+      const BoundParams params = bind_params(job);
+      const auto kernel = plan.method->make_kernel(kernel_spec(job, params, memory.keep_budget_bytes));
+      buffers = worker_bytes(job, kernel.get());
+      if (kernel->kept_bytes() > largest_state) {
+        largest_state = kernel->kept_bytes();
+        heaviest = &job;
+      }
+    }
+    if (buffers > memory.worker_bytes) {
+      memory.worker_bytes = buffers;
+      widest = &job;
+    }
+  }
+  if (memory.worker_bytes + largest_state > budget) {
+    throw Error(ErrorCode::kNoSpace,
+                fmt::format("a memory budget of {} is too small: tensor {} needs {} of buffers{}; use --memory {} or more", render_bytes(budget),
+                            widest != nullptr ? widest->info.name : "?", render_bytes(memory.worker_bytes),
+                            heaviest != nullptr ? fmt::format(" and {} needs {} between passes", heaviest->info.name, render_bytes(largest_state)) : "",
+                            memory.worker_bytes + largest_state));
+  }
+  const std::int64_t for_workers = (budget - largest_state) / std::max<std::int64_t>(memory.worker_bytes, 1);
+  memory.workers = static_cast<int>(std::clamp<std::int64_t>(for_workers, 1, memory.workers));
+  memory.state_bytes = std::max(largest_state, std::min(budget - memory.workers * memory.worker_bytes, 2 * largest_state));
+  std::int64_t plan_bytes = 0;
+  for (const PlanInput& input : plan.inputs) plan_bytes += static_cast<std::int64_t>(input.checkpoint.tensors().size()) * 400;
+  plan_bytes += static_cast<std::int64_t>(plan.jobs.size()) * (1200 + 300 * static_cast<std::int64_t>(plan.inputs.size()));
+  memory.predicted_peak_bytes = kProgramBytes + plan_bytes + memory.workers * memory.worker_bytes + memory.state_bytes;
+  return memory;
+}
+
+}  // namespace crucible

@@ -1,0 +1,328 @@
+#include "run/runner.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "base/text_util.h"
+#include "simd/ops.h"
+#include "tensor/convert.h"
+
+namespace crucible {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kCopyChunk = std::int64_t{1} << 20;
+
+// What one tile adds up to.
+struct TilePart {
+  std::vector<double> sums;
+  Measure measure;
+  std::int64_t input_nonfinite = 0;
+};
+
+// A job under way. The scheduler's lock guards everything but the kernel's own work.
+struct ActiveJob {
+  std::size_t index = 0;
+  const Job* job = nullptr;
+  BoundParams params;
+  std::unique_ptr<Kernel> kernel;  // null for a copy
+  bool mapping = false;
+  int pass = 0;
+  std::int64_t tiles = 0;
+  std::int64_t next_tile = 0;
+  std::int64_t done_tiles = 0;
+  std::int64_t state_bytes = 0;
+  // Parts are added in tile order: one that comes early waits here.
+  std::map<std::int64_t, TilePart> early;
+  std::int64_t next_to_add = 0;
+  std::vector<double> sums;
+  std::vector<std::vector<std::uint64_t>> counts;  // one set per worker, so that counting needs no lock
+  JobResult result;
+
+  ActiveJob(const Job& j, std::size_t i, int workers) : index(i), job(&j), params(bind_params(j)), counts(static_cast<std::size_t>(workers)) {}
+};
+
+struct Worker {
+  std::size_t id = 0;
+  Scratch scratch;
+  std::vector<std::vector<float>> inputs;
+  std::vector<const float*> models;
+  std::vector<std::byte> raw;
+  std::vector<float> out;
+};
+
+class Scheduler {
+ public:
+  Scheduler(const Plan& plan, const RunOptions& options, TileSink& sink, const std::function<void(const Progress&)>& progress)
+      : plan_(plan), options_(options), memory_(plan_memory(plan, options)), sink_(sink), progress_(progress) {
+    result_.jobs.resize(plan.jobs.size());
+    total_bytes_ = plan.data_bytes();
+  }
+
+  RunResult run() {
+    const auto start = Clock::now();
+    std::vector<std::jthread> threads;
+    for (int i = 1; i < memory_.workers; ++i) threads.emplace_back([this, i] { work(static_cast<std::size_t>(i)); });
+    work(0);
+    threads.clear();
+    if (failure_) std::rethrow_exception(failure_);
+    for (const PlanInput& input : plan_.inputs) input.checkpoint.check_unchanged();
+    result_.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    result_.bytes_read = bytes_read_.load();
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    result_.peak_bytes = static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+    return std::move(result_);
+  }
+
+ private:
+  struct Task {
+    ActiveJob* job = nullptr;
+    std::int64_t tile = 0;
+    bool mapping = false;
+    int pass = 0;
+  };
+
+  void work(std::size_t id) {
+    Worker worker;
+    worker.id = id;
+    try {
+      while (const auto task = next_task()) {
+        if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed)) {
+          throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
+        }
+        finish_tile(*task, process(*task, worker));
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!failure_) failure_ = std::current_exception();  // the first cause wins
+      changed_.notify_all();
+    }
+  }
+
+  // The next tile of the earliest job that has one; starts another job when none has and the budget allows; waits otherwise.
+  std::optional<Task> next_task() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      if (failure_) return std::nullopt;
+      for (const auto& active : active_) {
+        if (active->next_tile < active->tiles) return Task{active.get(), active->next_tile++, active->mapping, active->pass};
+      }
+      if (start_job()) continue;
+      if (active_.empty() && next_job_ == plan_.jobs.size()) return std::nullopt;
+      changed_.wait(lock);
+    }
+  }
+
+  // With the lock held.
+  bool start_job() {
+    if (next_job_ == plan_.jobs.size()) return false;
+    const Job& job = plan_.jobs[next_job_];
+    auto active = std::make_unique<ActiveJob>(job, next_job_, memory_.workers);
+    if (job.kind == Job::Kind::kCopy) {
+      active->mapping = true;
+      active->tiles = ceil_div(job.bytes, kCopyChunk);
+    } else {
+      active->kernel = plan_.method->make_kernel(kernel_spec(job, active->params, memory_.keep_budget_bytes));
+      active->state_bytes = active->kernel->kept_bytes();
+      if (!active_.empty() && state_bytes_ + active->state_bytes > memory_.state_bytes) return false;
+      active->kernel->prepare();
+      active->tiles = job.tiling.tiles;
+      active->mapping = active->kernel->first() == Next::kMap;
+      begin_pass(*active);
+    }
+    ++next_job_;
+    if (active->tiles == 0) return true;  // an empty tensor has no bytes to write
+    state_bytes_ += active->state_bytes;
+    active_.push_back(std::move(active));
+    return true;
+  }
+
+  static void begin_pass(ActiveJob& active) {
+    active.next_tile = 0;
+    active.done_tiles = 0;
+    active.next_to_add = 0;
+    active.sums.assign(active.mapping ? 0 : static_cast<std::size_t>(active.kernel->sum_count(active.pass)), 0.0);
+    for (auto& counts : active.counts) counts.clear();
+  }
+
+  TilePart process(const Task& task, Worker& worker) {
+    const Job& job = *task.job->job;
+    if (job.kind == Job::Kind::kCopy) {
+      copy_chunk(job, task.tile, worker);
+      return {};
+    }
+    const Tile tile = job.tiling.tile(task.tile);
+    const TileInputs inputs = read_inputs(job, tile, worker);
+    TilePart part;
+    part.measure.models.resize(job.sources.size());
+    if (!task.mapping) {
+      part.sums.assign(task.job->sums.size(), 0.0);
+      std::vector<std::uint64_t>& counts = task.job->counts[worker.id];
+      counts.resize(static_cast<std::size_t>(task.job->kernel->count_size(task.pass)));  // zeroes on the first tile of a pass
+      task.job->kernel->reduce(task.pass, tile, inputs, part.sums.data(), counts.data(), part.measure, worker.scratch);
+      return part;
+    }
+    worker.out.resize(static_cast<std::size_t>(job.tiling.tile_elems));
+    task.job->kernel->map(tile, inputs, worker.out.data(), part.measure, worker.scratch);
+    part.measure.elems += tile.count;
+    store(job, tile, inputs, worker, part);
+    return part;
+  }
+
+  void copy_chunk(const Job& job, std::int64_t chunk, Worker& worker) {
+    const StoredTensor& from = *job.sources.front().tensor;
+    const std::int64_t at = chunk * kCopyChunk;
+    const auto size = static_cast<std::size_t>(std::min(kCopyChunk, job.bytes - at));
+    worker.raw.resize(static_cast<std::size_t>(kCopyChunk));
+    checkpoint_of(job.sources.front()).read(from.file, from.offset + at, worker.raw.data(), size);
+    bytes_read_ += static_cast<std::int64_t>(size);
+    sink_.write(job, job.file, job.offset + at, worker.raw.data(), size);
+    report(static_cast<std::int64_t>(size), job);
+  }
+
+  const Checkpoint& checkpoint_of(const SourceTensor& s) const { return plan_.inputs[static_cast<std::size_t>(s.input)].checkpoint; }
+
+  const float* read_one(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, std::size_t slot, Worker& worker) {
+    const std::int64_t elem = facts(source.tensor->info.dtype).bits / 8;
+    const auto size = static_cast<std::size_t>(tile.count * elem);
+    if (worker.inputs.size() <= slot) worker.inputs.resize(slot + 1);
+    std::vector<float>& values = worker.inputs[slot];
+    values.resize(static_cast<std::size_t>(tile_elems));
+    worker.raw.resize(std::max(worker.raw.size(), static_cast<std::size_t>(tile_elems * elem)));
+    checkpoint_of(source).read(source.tensor->file, source.tensor->offset + tile.begin * elem, worker.raw.data(), size);
+    bytes_read_ += static_cast<std::int64_t>(size);
+    load_floats(source.tensor->info.dtype, worker.raw.data(), values.data(), tile.count);
+    return values.data();
+  }
+
+  TileInputs read_inputs(const Job& job, const Tile& tile, Worker& worker) {
+    worker.models.clear();
+    TileInputs inputs;
+    std::size_t slot = 0;
+    if (worker.inputs.size() < job.sources.size() + 1) worker.inputs.resize(job.sources.size() + 1);
+    if (job.base) inputs.base = read_one(*job.base, tile, job.tiling.tile_elems, slot++, worker);
+    for (const SourceTensor& s : job.sources) worker.models.push_back(read_one(s, tile, job.tiling.tile_elems, slot++, worker));
+    inputs.models = worker.models;
+    return inputs;
+  }
+
+  void store(const Job& job, const Tile& tile, const TileInputs& inputs, Worker& worker, TilePart& part) {
+    const std::int64_t elem = facts(job.info.dtype).bits / 8;
+    worker.raw.resize(std::max(worker.raw.size(), static_cast<std::size_t>(job.tiling.tile_elems * elem)));
+    const std::int64_t bad = store_floats(job.info.dtype, worker.out.data(), worker.raw.data(), tile.count);
+    if (bad > 0) {
+      part.measure.nonfinite += bad;
+      explain_nonfinite(job, tile, inputs, worker, part);
+    }
+    const auto size = static_cast<std::size_t>(tile.count * elem);
+    sink_.write(job, job.file, job.offset + tile.begin * elem, worker.raw.data(), size);
+    report(static_cast<std::int64_t>(size), job);
+  }
+
+  // Non-finite output is accepted only where a non-finite input can be its cause.
+  void explain_nonfinite(const Job& job, const Tile& tile, const TileInputs& inputs, const Worker& worker, TilePart& part) const {
+    std::int64_t in_inputs = inputs.base != nullptr ? simd::count_nonfinite(inputs.base, tile.count) : 0;
+    for (const float* x : inputs.models) in_inputs += simd::count_nonfinite(x, tile.count);
+    if (in_inputs > 0) {
+      part.input_nonfinite += part.measure.nonfinite;
+      return;
+    }
+    std::int64_t at = 0;
+    while (at + 1 < tile.count && std::abs(worker.out[static_cast<std::size_t>(at)]) <= facts(job.info.dtype).largest) ++at;
+    throw Error(ErrorCode::kNumeric,
+                fmt::format("tensor {}: element {} is {} after the merge, which {} cannot hold (largest {}), though all inputs are finite; "
+                            "use a wider out_dtype, or smaller weights",
+                            printable(job.info.name), tile.begin + at, render_number(static_cast<double>(worker.out[static_cast<std::size_t>(at)])),
+                            facts(job.info.dtype).torch_name, render_number(facts(job.info.dtype).largest)));
+  }
+
+  void finish_tile(const Task& task, TilePart part) {
+    std::unique_lock lock(mutex_);
+    ActiveJob& active = *task.job;
+    active.early.emplace(task.tile, std::move(part));
+    for (auto it = active.early.begin(); it != active.early.end() && it->first == active.next_to_add; it = active.early.erase(it)) {
+      for (std::size_t i = 0; i < active.sums.size(); ++i) active.sums[i] += it->second.sums[i];
+      active.result.measure.add(it->second.measure);
+      active.result.input_nonfinite += it->second.input_nonfinite;
+      ++active.next_to_add;
+    }
+    if (++active.done_tiles < active.tiles) return;
+    if (active.mapping) {
+      retire(active);
+    } else {
+      // No tile of this job is under way or waiting: others need not stand still while it is sealed.
+      lock.unlock();
+      const Next next = seal(active);
+      lock.lock();
+      active.mapping = next == Next::kMap;
+      ++active.pass;
+      begin_pass(active);
+    }
+    changed_.notify_all();
+  }
+
+  static Next seal(ActiveJob& active) {
+    std::vector<std::uint64_t>& total = active.counts.front();
+    total.resize(static_cast<std::size_t>(active.kernel->count_size(active.pass)));
+    for (std::size_t w = 1; w < active.counts.size(); ++w) {
+      for (std::size_t i = 0; i < active.counts[w].size(); ++i) total[i] += active.counts[w][i];
+    }
+    return active.kernel->seal(active.pass, {active.sums, total});
+  }
+
+  void retire(ActiveJob& active) {
+    if (active.kernel) active.result.notes = active.kernel->notes();
+    state_bytes_ -= active.state_bytes;
+    result_.jobs[active.index] = std::move(active.result);
+    active_.erase(std::find_if(active_.begin(), active_.end(), [&](const auto& a) { return a.get() == &active; }));
+  }
+
+  void report(std::int64_t bytes, const Job& job) {
+    const std::int64_t done = bytes_done_.fetch_add(bytes) + bytes;
+    if (!progress_) return;
+    const auto now = Clock::now().time_since_epoch().count();
+    auto last = last_report_.load();
+    constexpr auto kEvery = std::chrono::duration_cast<Clock::duration>(std::chrono::milliseconds(200)).count();
+    if (now - last < kEvery || !last_report_.compare_exchange_strong(last, now)) return;
+    progress_({done, total_bytes_, job.info.name});
+  }
+
+  const Plan& plan_;
+  const RunOptions& options_;
+  MemoryPlan memory_;
+  TileSink& sink_;
+  const std::function<void(const Progress&)>& progress_;
+  RunResult result_;
+  std::int64_t total_bytes_ = 0;
+  std::atomic<std::int64_t> bytes_done_{0};
+  std::atomic<std::int64_t> bytes_read_{0};
+  std::atomic<Clock::rep> last_report_{0};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::unique_ptr<ActiveJob>> active_;
+  std::size_t next_job_ = 0;
+  std::int64_t state_bytes_ = 0;
+  std::exception_ptr failure_;
+};
+
+}  // namespace
+
+RunResult run_jobs(const Plan& plan, const RunOptions& options, TileSink& sink, const std::function<void(const Progress&)>& progress) {
+  return Scheduler(plan, options, sink, progress).run();
+}
+
+}  // namespace crucible

@@ -1,0 +1,70 @@
+// Executes a plan: reads tiles, converts, computes, converts, writes at the planned offset.
+//
+// A task is (job, pass, tile). Workers take tasks in plan order; nothing is ordered after that: results carry their tile index, and
+// what must be summed is summed in tile order. A byte budget decides how many workers and jobs are under way, never what they compute.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "methods/kernel.h"
+#include "plan/plan.h"
+
+namespace crucible {
+
+struct RunOptions {
+  int threads = 0;                  // 0 = all processors
+  std::int64_t memory_bytes = 0;    // budget of buffers and kernel state; 0 = default_memory()
+  const std::atomic<bool>* stop = nullptr;  // set by a signal handler
+};
+
+// The lesser of 2 GiB and a quarter of the machine's memory.
+std::int64_t default_memory();
+int default_threads();
+
+// How a budget is spent on a plan. Pure arithmetic on the plan.
+struct MemoryPlan {
+  int workers = 1;
+  std::int64_t worker_bytes = 0;      // buffers of one worker at most
+  std::int64_t keep_budget_bytes = 0;  // what one job's kernel may keep between passes
+  std::int64_t state_bytes = 0;       // of all jobs under way at most
+  std::int64_t predicted_peak_bytes = 0;
+};
+// Throws Error{kNoSpace} when one worker on the largest job does not fit, naming the smallest budget that does.
+MemoryPlan plan_memory(const Plan& plan, const RunOptions& options);
+
+// Where output bytes go: files under way, or a comparison with files that exist. Thread-safe.
+class TileSink {
+ public:
+  virtual ~TileSink() = default;
+  virtual void write(const Job& job, int file, std::int64_t offset, const void* data, std::size_t size) = 0;
+};
+
+// What happened to one job.
+struct JobResult {
+  Measure measure;
+  std::vector<Kernel::Note> notes;
+  std::int64_t input_nonfinite = 0;  // output elements that are not finite because inputs were not
+};
+
+struct Progress {
+  std::int64_t bytes_done = 0;   // of output
+  std::int64_t bytes_total = 0;
+  std::string tensor;            // one that is under way
+};
+
+struct RunResult {
+  std::vector<JobResult> jobs;   // as in the plan
+  double seconds = 0;
+  std::int64_t peak_bytes = 0;   // resident memory of the process
+  std::int64_t bytes_read = 0;
+};
+
+// Runs all jobs of a plan into a sink. `progress` (may be empty) is called from workers, at most a few times a second.
+// Throws the first Error that a worker met; the sink is then incomplete.
+RunResult run_jobs(const Plan& plan, const RunOptions& options, TileSink& sink, const std::function<void(const Progress&)>& progress);
+
+}  // namespace crucible

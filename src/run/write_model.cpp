@@ -1,0 +1,133 @@
+#include "run/write_model.h"
+
+#include <cstring>
+#include <filesystem>
+#include <mutex>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/text_util.h"
+#include "checkpoint/companions.h"
+#include "io/file.h"
+
+namespace crucible {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FileSink final : public TileSink {
+ public:
+  FileSink(const Plan& plan, OutputFolder& folder) {
+    for (const PlanFile& file : plan.files) {
+      files_.push_back(folder.create(file.name, file.bytes));
+      files_.back()->write_at(0, file.header.data(), file.header.size());
+    }
+  }
+  void write(const Job&, int file, std::int64_t offset, const void* data, std::size_t size) override {
+    WriteFile& out = *files_[static_cast<std::size_t>(file)];
+    out.write_at(offset, data, size);
+    out.start_writeback(offset, static_cast<std::int64_t>(size));
+  }
+  void finish() {
+    for (const auto& file : files_) file->sync_and_close();
+  }
+
+ private:
+  std::vector<std::unique_ptr<WriteFile>> files_;
+};
+
+class CompareSink final : public TileSink {
+ public:
+  CompareSink(const Plan& plan, const std::string& folder, Comparison& comparison) : comparison_(comparison) {
+    for (const PlanFile& file : plan.files) files_.push_back(open(file, (fs::path(folder) / file.name).string()));
+  }
+  void write(const Job& job, int file, std::int64_t offset, const void* data, std::size_t size) override {
+    const auto& in = files_[static_cast<std::size_t>(file)];
+    if (in == nullptr) return;
+    thread_local std::vector<std::byte> there;
+    there.resize(size);
+    in->read_at(offset, there.data(), size);
+    const bool same = std::memcmp(there.data(), data, size) == 0;
+    const std::lock_guard lock(mutex_);
+    comparison_.bytes_compared += static_cast<std::int64_t>(size);
+    if (!same && seen_.insert(job.info.name).second) comparison_.differing.push_back(job.info.name);
+  }
+
+ private:
+  std::unique_ptr<ReadFile> open(const PlanFile& file, const std::string& path) {
+    if (!path_exists(path)) {
+      comparison_.problems.push_back(fmt::format("{} is missing", file.name));
+      return nullptr;
+    }
+    auto in = open_for_read(path);
+    if (in->size() != file.bytes) {
+      comparison_.problems.push_back(fmt::format("{} has {} bytes, the plan says {}", file.name, in->size(), file.bytes));
+      return nullptr;
+    }
+    std::string header(file.header.size(), '\0');
+    in->read_at(0, header.data(), header.size());
+    if (header != file.header) {
+      comparison_.problems.push_back(fmt::format("{} has another header than the plan", file.name));
+      return nullptr;
+    }
+    return in;
+  }
+
+  Comparison& comparison_;
+  std::vector<std::unique_ptr<ReadFile>> files_;
+  std::mutex mutex_;
+  std::set<std::string> seen_;
+};
+
+std::int64_t space_needed(const Plan& plan) {
+  std::int64_t bytes = 0;
+  for (const PlanFile& file : plan.files) bytes += file.bytes;
+  const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
+  for (const std::string& name : plan.companions) {
+    std::error_code ignored;
+    bytes += static_cast<std::int64_t>(fs::file_size(fs::path(donor.path) / name, ignored));
+  }
+  return bytes + bytes / 100;
+}
+
+}  // namespace
+
+RunResult write_model(const Plan& plan, const std::string& target, const WriteOptions& options,
+                      const std::function<void(const Progress&)>& progress,
+                      const std::function<std::vector<SmallFile>(const RunResult&)>& describe) {
+  OutputFolder folder(target, options.existing, is_model_file_name);
+  for (const PlanInput& input : plan.inputs) folder.protect(input.path);
+  folder.check_space(space_needed(plan));
+  RunResult result;
+  {
+    FileSink sink(plan, folder);
+    result = run_jobs(plan, options.run, sink, progress);
+    sink.finish();
+  }
+  std::set<std::string> written;
+  for (const SmallFile& file : describe(result)) {
+    folder.add_small_file(file.name, file.text);
+    written.insert(file.name);
+  }
+  if (!plan.config_text.empty()) folder.add_small_file("config.json", plan.config_text);
+  if (!plan.index_text.empty()) folder.add_small_file("model.safetensors.index.json", plan.index_text);
+  const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
+  for (const std::string& name : plan.companions) {
+    if (!written.contains(name)) folder.copy_file((fs::path(donor.path) / name).string(), name);
+  }
+  if (options.run.stop != nullptr && options.run.stop->load()) throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
+  folder.commit();
+  return result;
+}
+
+Comparison compare_with(const Plan& plan, const std::string& folder, const RunOptions& options,
+                        const std::function<void(const Progress&)>& progress, RunResult* result) {
+  Comparison comparison;
+  CompareSink sink(plan, folder, comparison);
+  RunResult run = run_jobs(plan, options, sink, progress);
+  if (result != nullptr) *result = std::move(run);
+  return comparison;
+}
+
+}  // namespace crucible

@@ -1,0 +1,41 @@
+// From a plan to a model folder that is complete or not there.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/output_folder.h"
+#include "plan/plan.h"
+#include "run/runner.h"
+
+namespace crucible {
+
+struct WriteOptions {
+  RunOptions run;
+  Existing existing = Existing::kRefuse;
+};
+
+struct SmallFile {
+  std::string name;
+  std::string text;
+};
+
+// Merges into `target`: weights, index, config.json, companion files, and the small files that `describe` makes of the result
+// (model card, recipe, record). Everything is checked, synced and renamed at the end; on any error nothing remains.
+RunResult write_model(const Plan& plan, const std::string& target, const WriteOptions& options,
+                      const std::function<void(const Progress&)>& progress,
+                      const std::function<std::vector<SmallFile>(const RunResult&)>& describe);
+
+// Runs the plan again and compares with the weight files in `folder`, byte for byte, without writing.
+struct Comparison {
+  std::vector<std::string> differing;  // tensors with at least one different byte
+  std::vector<std::string> problems;   // files that are missing, of the wrong size, or with another header
+  std::int64_t bytes_compared = 0;
+  bool equal() const noexcept { return differing.empty() && problems.empty(); }
+};
+Comparison compare_with(const Plan& plan, const std::string& folder, const RunOptions& options,
+                        const std::function<void(const Progress&)>& progress, RunResult* result);
+
+}  // namespace crucible

@@ -1,0 +1,523 @@
+#include "simd/ops.h"
+
+#include <bit>
+#include <cstring>
+
+// The levels worth their compile time; the others in between give no gain here.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/ops.cpp"
+#include <hwy/foreach_target.h>  // includes this file again for each level
+#include <hwy/highway.h>
+
+#ifndef CRUCIBLE_SIMD_OPS_ONCE
+#define CRUCIBLE_SIMD_OPS_ONCE
+namespace crucible::simd {
+// What an election takes and counts, apart from the tensors.
+struct ElectCall {
+  const double* scales;
+  const double* weights;
+  bool normalize;
+  double factor;
+  std::int64_t* conflicts;
+  std::int64_t* votes;
+  std::int64_t* votes_lost;
+};
+}  // namespace crucible::simd
+#endif
+
+// Plain loops where the compiler vectorizes them for the level of the enclosing region, Highway's operations where it does not.
+HWY_BEFORE_NAMESPACE();
+namespace crucible::simd {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr int kLanes = 16;          // f64 lanes of every sum
+constexpr int kBlocksAtOnce = 8;    // Philox blocks, 32 numbers
+constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
+
+inline float bits_to_float(std::uint32_t u) { return std::bit_cast<float>(u); }
+inline std::uint32_t float_to_bits(float f) { return std::bit_cast<std::uint32_t>(f); }
+
+inline float half_to_float(std::uint16_t h) {
+  const std::uint32_t magnitude = h & 0x7FFFu;
+  const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
+  // Subnormals: put the mantissa under an implicit one at 2^-14 and take that one away again; exact.
+  const float small = bits_to_float((magnitude << 13) + 0x38800000u) - bits_to_float(0x38800000u);
+  const std::uint32_t normal = (magnitude << 13) + 0x38000000u;
+  const std::uint32_t special = (magnitude << 13) | 0x7F800000u;
+  const std::uint32_t wide = magnitude >= 0x7C00u ? special : normal;
+  const std::uint32_t bits = magnitude < 0x0400u ? float_to_bits(small) : wide;
+  return bits_to_float(bits | sign);
+}
+
+inline std::uint16_t float_to_half(float f) {
+  const std::uint32_t bits = float_to_bits(f);
+  const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
+  const std::uint32_t sign = (bits >> 16) & 0x8000u;
+  // Below 2^-14 the unit in the last place is 2^-24, which is that of 0.5: the addition rounds to nearest even.
+  const std::uint32_t small = float_to_bits(bits_to_float(magnitude) + 0.5f) - 0x3F000000u;
+  const std::uint32_t normal = (magnitude - 0x38000000u + 0x0FFFu + ((magnitude >> 13) & 1u)) >> 13;
+  std::uint32_t h = magnitude < 0x38800000u ? small : normal;
+  h = magnitude >= 0x47800000u ? 0x7C00u : h;
+  h = magnitude > 0x7F800000u ? 0x7E00u : h | sign;
+  return static_cast<std::uint16_t>(h);
+}
+
+inline std::uint16_t float_to_bfloat(float f) {
+  const std::uint32_t bits = float_to_bits(f);
+  const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  return static_cast<std::uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0u : rounded);
+}
+
+// Vectors of 32-bit lanes: signed, unsigned and float views of the same bits. Magnitudes are below 2^31, so signed compares serve.
+using D32 = hn::ScalableTag<std::int32_t>;
+using DFloat = hn::ScalableTag<float>;
+using D16 = hn::Rebind<std::uint16_t, D32>;
+using V32 = hn::Vec<D32>;
+
+HWY_INLINE V32 halves_to_floats(V32 h) {
+  const D32 d;
+  const DFloat df;
+  const V32 magnitude = hn::And(h, hn::Set(d, 0x7FFF));
+  const V32 sign = hn::ShiftLeft<16>(hn::And(h, hn::Set(d, 0x8000)));
+  const V32 shifted = hn::ShiftLeft<13>(magnitude);
+  const V32 one = hn::Set(d, 0x38800000);  // 2^-14
+  const V32 small = hn::BitCast(d, hn::Sub(hn::BitCast(df, hn::Add(shifted, one)), hn::BitCast(df, one)));
+  const V32 normal = hn::Add(shifted, hn::Set(d, 0x38000000));
+  const V32 special = hn::Or(shifted, hn::Set(d, 0x7F800000));
+  const V32 wide = hn::IfThenElse(hn::Gt(magnitude, hn::Set(d, 0x7BFF)), special, normal);
+  return hn::Or(hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x0400)), small, wide), sign);
+}
+
+void LoadF16(const void* in, float* HWY_RESTRICT out, std::int64_t n) {
+  const D32 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto* p = static_cast<const std::byte*>(in);
+  std::uint16_t aligned[hn::MaxLanes(D32())];
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    std::memcpy(aligned, p + 2 * i, static_cast<std::size_t>(lanes) * 2);
+    const V32 h = hn::PromoteTo(d, hn::LoadU(D16(), aligned));
+    hn::StoreU(hn::BitCast(DFloat(), halves_to_floats(h)), DFloat(), out + i);
+  }
+  for (; i < n; ++i) {
+    std::uint16_t h;
+    std::memcpy(&h, p + 2 * i, 2);
+    out[i] = half_to_float(h);
+  }
+}
+
+void LoadBF16(const void* in, float* HWY_RESTRICT out, std::int64_t n) {
+  const auto* p = static_cast<const std::byte*>(in);
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::uint16_t h;
+    std::memcpy(&h, p + 2 * i, 2);
+    out[i] = bits_to_float(static_cast<std::uint32_t>(h) << 16);
+  }
+}
+
+void LoadF64(const void* in, float* HWY_RESTRICT out, std::int64_t n) {
+  const auto* p = static_cast<const std::byte*>(in);
+  for (std::int64_t i = 0; i < n; ++i) {
+    double d;
+    std::memcpy(&d, p + 8 * i, 8);
+    out[i] = static_cast<float>(d);
+  }
+}
+
+HWY_INLINE V32 floats_to_halves(V32 bits) {
+  const D32 d;
+  const DFloat df;
+  const V32 magnitude = hn::And(bits, hn::Set(d, 0x7FFFFFFF));
+  const V32 sign = hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 0x8000));
+  const V32 small = hn::Sub(hn::BitCast(d, hn::Add(hn::BitCast(df, magnitude), hn::Set(df, 0.5f))), hn::Set(d, 0x3F000000));
+  const V32 odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(d, 1));
+  const V32 normal = hn::ShiftRight<13>(hn::Add(hn::Sub(magnitude, hn::Set(d, 0x38000000 - 0x0FFF)), odd));
+  V32 h = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x38800000)), small, normal);
+  h = hn::Or(hn::IfThenElse(hn::Gt(magnitude, hn::Set(d, 0x477FFFFF)), hn::Set(d, 0x7C00), h), sign);
+  return hn::IfThenElse(hn::Gt(magnitude, hn::Set(d, 0x7F800000)), hn::Set(d, 0x7E00), h);
+}
+
+std::int64_t StoreF16(const float* in, void* out, std::int64_t n) {
+  const D32 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  auto* p = static_cast<std::byte*>(out);
+  std::uint16_t aligned[hn::MaxLanes(D32())];
+  std::int64_t bad = 0;
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const V32 h = floats_to_halves(hn::BitCast(d, hn::LoadU(DFloat(), in + i)));
+    bad += static_cast<std::int64_t>(hn::CountTrue(d, hn::Eq(hn::And(h, hn::Set(d, 0x7C00)), hn::Set(d, 0x7C00))));
+    hn::StoreU(hn::DemoteTo(D16(), h), D16(), aligned);
+    std::memcpy(p + 2 * i, aligned, static_cast<std::size_t>(lanes) * 2);
+  }
+  for (; i < n; ++i) {
+    const std::uint16_t h = float_to_half(in[i]);
+    std::memcpy(p + 2 * i, &h, 2);
+    bad += (h & 0x7C00u) == 0x7C00u ? 1 : 0;
+  }
+  return bad;
+}
+
+std::int64_t StoreBF16(const float* in, void* out, std::int64_t n) {
+  auto* p = static_cast<std::byte*>(out);
+  std::int64_t bad = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint16_t h = float_to_bfloat(in[i]);
+    std::memcpy(p + 2 * i, &h, 2);
+    bad += (h & 0x7F80u) == 0x7F80u ? 1 : 0;
+  }
+  return bad;
+}
+
+std::int64_t StoreF32(const float* in, void* out, std::int64_t n) {
+  auto* p = static_cast<std::byte*>(out);
+  std::int64_t bad = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t bits = float_to_bits(in[i]);
+    const std::uint32_t clean = (bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC00000u : bits;
+    std::memcpy(p + 4 * i, &clean, 4);
+    bad += (bits & 0x7F800000u) == 0x7F800000u ? 1 : 0;
+  }
+  return bad;
+}
+
+std::int64_t StoreF64(const float* in, void* out, std::int64_t n) {
+  auto* p = static_cast<std::byte*>(out);
+  std::int64_t bad = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t bits = float_to_bits(in[i]);
+    const double d = (bits & 0x7FFFFFFFu) > 0x7F800000u ? std::bit_cast<double>(std::uint64_t{0x7FF8000000000000u}) : static_cast<double>(in[i]);
+    std::memcpy(p + 8 * i, &d, 8);
+    bad += (bits & 0x7F800000u) == 0x7F800000u ? 1 : 0;
+  }
+  return bad;
+}
+
+std::int64_t CountNonfinite(const float* x, std::int64_t n) {
+  std::int64_t bad = 0;
+  for (std::int64_t i = 0; i < n; ++i) bad += (float_to_bits(x[i]) & 0x7F800000u) == 0x7F800000u ? 1 : 0;
+  return bad;
+}
+
+inline double add_lanes(const double* lanes) {
+  double half[8];
+  for (int i = 0; i < 8; ++i) half[i] = lanes[i] + lanes[i + 8];
+  for (int i = 0; i < 4; ++i) half[i] += half[i + 4];
+  return (half[0] + half[2]) + (half[1] + half[3]);
+}
+
+// Sums term(i) over fixed lanes; element i always lands in lane i % 16.
+template <typename Term>
+HWY_INLINE double lane_sum(std::int64_t n, const Term& term) {
+  double lanes[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int k = 0; k < kLanes; ++k) lanes[k] += term(i + k);
+  }
+  for (int k = 0; i + k < n; ++k) lanes[k] += term(i + k);
+  return add_lanes(lanes);
+}
+
+double SumAbs(const float* x, std::int64_t n) {
+  return lane_sum(n, [x](std::int64_t i) HWY_ATTR { return static_cast<double>(bits_to_float(float_to_bits(x[i]) & 0x7FFFFFFFu)); });
+}
+
+double SumSquares(const float* x, std::int64_t n) {
+  return lane_sum(n, [x](std::int64_t i) HWY_ATTR { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
+}
+
+double SumSquareDifference(const float* x, const float* y, std::int64_t n) {
+  return lane_sum(n, [x, y](std::int64_t i) HWY_ATTR {
+    const double d = static_cast<double>(x[i]) - static_cast<double>(y[i]);
+    return d * d;
+  });
+}
+
+double Dot(const float* x, const float* y, std::int64_t n) {
+  return lane_sum(n, [x, y](std::int64_t i) HWY_ATTR { return static_cast<double>(x[i]) * static_cast<double>(y[i]); });
+}
+
+void Subtract(const float* x, const float* y, float* HWY_RESTRICT out, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = x[i] - y[i];
+}
+
+void Scale(const float* x, double factor, float* HWY_RESTRICT out, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(factor * static_cast<double>(x[i]));
+}
+
+// The last step of every sum over models: base + sum, with base kept as it is where the sum is zero.
+HWY_INLINE void add_to_base(const float* base, const double* sum, float* HWY_RESTRICT out, std::int64_t n) {
+  if (base == nullptr) {
+    for (std::int64_t k = 0; k < n; ++k) out[k] = static_cast<float>(sum[k]);
+    return;
+  }
+  for (std::int64_t k = 0; k < n; ++k) {
+    const float moved = static_cast<float>(static_cast<double>(base[k]) + sum[k]);
+    out[k] = sum[k] == 0.0 ? base[k] : moved;
+  }
+}
+
+void WeightedSum(const float* base, const float* const* x, const double* w, std::int64_t models, double factor, double divisor,
+                 float* HWY_RESTRICT out, std::int64_t n) {
+  double sum[kBlock];
+  for (std::int64_t i = 0; i < n; i += kBlock) {
+    const std::int64_t m = n - i < kBlock ? n - i : kBlock;
+    for (std::int64_t k = 0; k < m; ++k) sum[k] = w[0] * static_cast<double>(x[0][i + k]);
+    for (std::int64_t j = 1; j < models; ++j) {
+      const float* xj = x[j] + i;
+      const double wj = w[j];
+      for (std::int64_t k = 0; k < m; ++k) sum[k] += wj * static_cast<double>(xj[k]);
+    }
+    if (factor != 1.0) {
+      for (std::int64_t k = 0; k < m; ++k) sum[k] *= factor;
+    }
+    if (divisor != 1.0) {
+      for (std::int64_t k = 0; k < m; ++k) sum[k] /= divisor;
+    }
+    add_to_base(base == nullptr ? nullptr : base + i, sum, out + i, m);
+  }
+}
+
+// One element of an election, for the few past the last full vector.
+HWY_INLINE float elect_one(float base, const float* const* x, std::int64_t models, const ElectCall& c, std::int64_t i) {
+  double sum = 0;
+  bool plus = false;
+  bool minus = false;
+  for (std::int64_t j = 0; j < models; ++j) {
+    const double v = c.scales[j] * static_cast<double>(x[j][i]);
+    sum += v;
+    plus = plus || v > 0;
+    minus = minus || v < 0;
+  }
+  const bool up = sum >= 0;
+  double mixed = 0;
+  double divisor = 0;
+  for (std::int64_t j = 0; j < models; ++j) {
+    const double v = c.scales[j] * static_cast<double>(x[j][i]);
+    const bool wins = up ? v > 0 : v < 0;
+    if (wins) {
+      mixed += v;
+      divisor += c.weights[j];
+    }
+    c.votes[j] += v > 0 || v < 0 ? 1 : 0;
+    c.votes_lost[j] += (v > 0 || v < 0) && !wins ? 1 : 0;
+  }
+  *c.conflicts += plus && minus ? 1 : 0;
+  if (c.normalize) mixed /= divisor == 0 ? 1.0 : divisor;
+  mixed *= c.factor;
+  return mixed == 0.0 ? base : static_cast<float>(static_cast<double>(base) + mixed);
+}
+
+void Elect(const float* base, const float* const* x, std::int64_t models, const ElectCall& c, float* HWY_RESTRICT out, std::int64_t n) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> df;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto zero = hn::Zero(d);
+  std::int64_t conflicts = 0;
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto value = [&](std::int64_t j) HWY_ATTR { return hn::Mul(hn::Set(d, c.scales[j]), hn::PromoteTo(d, hn::LoadU(df, x[j] + i))); };
+    auto sum = zero;
+    auto plus = hn::Lt(zero, zero);
+    auto minus = plus;
+    for (std::int64_t j = 0; j < models; ++j) {
+      const auto v = value(j);
+      sum = hn::Add(sum, v);
+      plus = hn::Or(plus, hn::Gt(v, zero));
+      minus = hn::Or(minus, hn::Lt(v, zero));
+    }
+    conflicts += static_cast<std::int64_t>(hn::CountTrue(d, hn::And(plus, minus)));
+    const auto up = hn::Ge(sum, zero);
+    auto mixed = zero;
+    auto divisor = zero;
+    for (std::int64_t j = 0; j < models; ++j) {
+      const auto v = value(j);
+      const auto above = hn::Gt(v, zero);
+      const auto below = hn::Lt(v, zero);
+      const auto wins = hn::Or(hn::And(up, above), hn::AndNot(up, below));
+      mixed = hn::Add(mixed, hn::IfThenElseZero(wins, v));
+      divisor = hn::Add(divisor, hn::IfThenElseZero(wins, hn::Set(d, c.weights[j])));
+      const auto voted = static_cast<std::int64_t>(hn::CountTrue(d, hn::Or(above, below)));
+      c.votes[j] += voted;
+      c.votes_lost[j] += voted - static_cast<std::int64_t>(hn::CountTrue(d, wins));
+    }
+    if (c.normalize) mixed = hn::Div(mixed, hn::IfThenElse(hn::Eq(divisor, zero), hn::Set(d, 1.0), divisor));
+    mixed = hn::Mul(mixed, hn::Set(d, c.factor));
+    const auto b = hn::PromoteTo(d, hn::LoadU(df, base + i));
+    // Where nothing moves the base stays as it is, its sign of zero included.
+    const auto moved = hn::IfThenElse(hn::Eq(mixed, zero), b, hn::Add(b, mixed));
+    hn::StoreU(hn::DemoteTo(df, moved), df, out + i);
+  }
+  *c.conflicts += conflicts;
+  for (; i < n; ++i) out[i] = elect_one(base[i], x, models, c, i);
+}
+
+#if HWY_TARGET == HWY_SCALAR
+// No wide multiplication in vectors of one lane: the generator as it is written.
+HWY_INLINE void philox_blocks(RandomKey key, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
+  for (std::uint64_t i = 0; i < 4 * kBlocksAtOnce; ++i) out[i] = random_u32(key, first_block * 4 + i);
+}
+#else
+// Philox4x32-10 of one block per 64-bit lane; only the lower half of a lane counts until the end.
+HWY_INLINE void philox_blocks(RandomKey key, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
+  const hn::ScalableTag<std::uint64_t> d;
+  const hn::Repartition<std::uint32_t, decltype(d)> d32;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  const auto low = hn::Set(d, 0xFFFFFFFFu);
+  const auto m0 = hn::BitCast(d32, hn::Set(d, 0xD2511F53u));
+  const auto m1 = hn::BitCast(d32, hn::Set(d, 0xCD9E8D57u));
+  for (int b = 0; b < kBlocksAtOnce; b += lanes) {
+    const auto counter = hn::Add(hn::Set(d, first_block + static_cast<std::uint64_t>(b)), hn::Iota(d, 0));
+    auto c0 = counter;
+    auto c1 = hn::ShiftRight<32>(counter);
+    auto c2 = hn::Zero(d);
+    auto c3 = hn::Zero(d);
+    std::uint32_t k0 = key.words[0];
+    std::uint32_t k1 = key.words[1];
+    for (int round = 0; round < 10; ++round) {
+      const auto p0 = hn::MulEven(hn::BitCast(d32, c0), m0);
+      const auto p1 = hn::MulEven(hn::BitCast(d32, c2), m1);
+      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c1), hn::Set(d, k0));
+      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c3), hn::Set(d, k1));
+      c1 = p1;
+      c3 = p0;
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+    }
+    const auto first_pair = hn::Or(hn::And(c0, low), hn::ShiftLeft<32>(c1));
+    const auto second_pair = hn::Or(hn::And(c2, low), hn::ShiftLeft<32>(c3));
+    std::uint64_t pairs[2 * hn::MaxLanes(hn::ScalableTag<std::uint64_t>())];
+    hn::StoreInterleaved2(first_pair, second_pair, d, pairs);
+    std::memcpy(out + 4 * b, pairs, static_cast<std::size_t>(lanes) * 16);
+  }
+}
+#endif
+
+void FillRandom(RandomKey key, std::uint64_t first, std::uint32_t* HWY_RESTRICT out, std::int64_t n) {
+  std::uint32_t words[32];
+  std::uint64_t index = first;
+  const std::uint64_t end = first + static_cast<std::uint64_t>(n);
+  while (index < end) {
+    const std::uint64_t group = index & ~std::uint64_t{31};
+    if (index == group && end - index >= 32) {
+      philox_blocks(key, index / 4, out);
+      out += 32;
+      index += 32;
+      continue;
+    }
+    philox_blocks(key, group / 4, words);
+    const std::uint64_t stop = group + 32 < end ? group + 32 : end;
+    for (; index < stop; ++index) *out++ = words[index - group];
+  }
+}
+
+std::int64_t KeepBelow(const float* x, const std::uint32_t* random, std::uint64_t threshold, float* HWY_RESTRICT kept, std::int64_t n) {
+  // A threshold of 2^32 keeps all; it does not fit the 32-bit comparison.
+  if (threshold > 0xFFFFFFFFu) {
+    for (std::int64_t i = 0; i < n; ++i) kept[i] = x[i];
+    return n;
+  }
+  const std::uint32_t limit = static_cast<std::uint32_t>(threshold);
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const bool keep = random[i] < limit;
+    kept[i] = keep ? x[i] : 0.0f;
+    count += keep ? 1 : 0;
+  }
+  return count;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace crucible::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace crucible::simd {
+
+HWY_EXPORT(LoadF16);
+HWY_EXPORT(LoadBF16);
+HWY_EXPORT(LoadF64);
+HWY_EXPORT(StoreF16);
+HWY_EXPORT(StoreBF16);
+HWY_EXPORT(StoreF32);
+HWY_EXPORT(StoreF64);
+HWY_EXPORT(CountNonfinite);
+HWY_EXPORT(SumAbs);
+HWY_EXPORT(SumSquares);
+HWY_EXPORT(SumSquareDifference);
+HWY_EXPORT(Dot);
+HWY_EXPORT(Subtract);
+HWY_EXPORT(Scale);
+HWY_EXPORT(WeightedSum);
+HWY_EXPORT(Elect);
+HWY_EXPORT(FillRandom);
+HWY_EXPORT(KeepBelow);
+
+void load_f16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF16)(in, out, n); }
+void load_bf16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadBF16)(in, out, n); }
+void load_f32(const void* in, float* out, std::int64_t n) noexcept { std::memcpy(out, in, static_cast<std::size_t>(n) * sizeof(float)); }
+void load_f64(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF64)(in, out, n); }
+std::int64_t store_f16(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreF16)(in, out, n); }
+std::int64_t store_bf16(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreBF16)(in, out, n); }
+std::int64_t store_f32(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreF32)(in, out, n); }
+std::int64_t store_f64(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreF64)(in, out, n); }
+std::int64_t count_nonfinite(const float* x, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(CountNonfinite)(x, n); }
+double sum_abs(const float* x, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(SumAbs)(x, n); }
+double sum_squares(const float* x, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(SumSquares)(x, n); }
+double sum_square_difference(const float* x, const float* y, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(SumSquareDifference)(x, y, n); }
+double dot(const float* x, const float* y, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(Dot)(x, y, n); }
+void subtract(const float* x, const float* y, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(Subtract)(x, y, out, n); }
+void scale(const float* x, double factor, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(Scale)(x, factor, out, n); }
+
+void weighted_sum(const float* base, std::span<const float* const> x, std::span<const double> weights, double factor, double divisor,
+                  float* out, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(WeightedSum)(base, x.data(), weights.data(), static_cast<std::int64_t>(x.size()), factor, divisor, out, n);
+}
+
+void elect(const float* base, std::span<const float* const> x, const Election& e, float* out, std::int64_t n, ElectionCounts& counts) noexcept {
+  const ElectCall call{e.scales.data(), e.weights.data(), e.normalize, e.factor, &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
+  HWY_DYNAMIC_DISPATCH(Elect)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
+}
+
+void fill_random(RandomKey key, std::uint64_t first, std::uint32_t* out, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(FillRandom)(key, first, out, n);
+}
+
+std::int64_t keep_below(const float* x, const std::uint32_t* random, std::uint64_t threshold, float* kept, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(KeepBelow)(x, random, threshold, kept, n);
+}
+
+std::vector<std::string> available_levels() {
+  std::vector<std::string> names;
+  const std::int64_t supported = hwy::SupportedTargets() & static_cast<std::int64_t>(HWY_TARGETS);
+  for (std::int64_t bits = supported; bits != 0; bits &= bits - 1) names.emplace_back(hwy::TargetName(bits & -bits));
+  return names;
+}
+
+std::string level_in_use() {
+  const auto levels = available_levels();
+  return levels.empty() ? "baseline" : levels.front();
+}
+
+bool limit_level(const std::string& name) {
+  hwy::SetSupportedTargetsForTest(0);
+  bool known = name.empty();
+  if (!known) {
+    const std::int64_t supported = hwy::SupportedTargets() & static_cast<std::int64_t>(HWY_TARGETS);
+    for (std::int64_t bits = supported; bits != 0; bits &= bits - 1) {
+      const std::int64_t target = bits & -bits;
+      if (name != hwy::TargetName(target)) continue;
+      hwy::SetSupportedTargetsForTest(supported & ~(target - 1));  // lower bits are better levels
+      known = true;
+      break;
+    }
+  }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  return known;
+}
+
+}  // namespace crucible::simd
+#endif

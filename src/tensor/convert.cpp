@@ -1,0 +1,33 @@
+#include "tensor/convert.h"
+
+#include "base/check.h"
+#include "simd/ops.h"
+
+namespace crucible {
+namespace {
+
+struct Converter {
+  DType dtype;
+  void (*load)(const void*, float*, std::int64_t) noexcept;
+  std::int64_t (*store)(const float*, void*, std::int64_t) noexcept;
+};
+constexpr Converter kConverters[] = {
+    {DType::kF16, simd::load_f16, simd::store_f16},
+    {DType::kBF16, simd::load_bf16, simd::store_bf16},
+    {DType::kF32, simd::load_f32, simd::store_f32},
+    {DType::kF64, simd::load_f64, simd::store_f64},
+};
+
+const Converter& converter(DType dtype) {
+  for (const Converter& c : kConverters) {
+    if (c.dtype == dtype) return c;
+  }
+  CHECK(false, "{} is not a type of merge arithmetic", facts(dtype).name);
+}
+
+}  // namespace
+
+void load_floats(DType dtype, const void* in, float* out, std::int64_t n) { converter(dtype).load(in, out, n); }
+std::int64_t store_floats(DType dtype, const float* in, void* out, std::int64_t n) { return converter(dtype).store(in, out, n); }
+
+}  // namespace crucible

@@ -1,0 +1,15 @@
+// Element conversions by dtype: the one place that joins dtypes with the loops of simd.
+#pragma once
+
+#include <cstdint>
+
+#include "crucible/dtype.h"
+
+namespace crucible {
+
+// f32 values of n stored elements of a mergeable dtype.
+void load_floats(DType dtype, const void* in, float* out, std::int64_t n);
+// Stores n values, rounded to nearest even; returns how many of the stored ones are not finite.
+std::int64_t store_floats(DType dtype, const float* in, void* out, std::int64_t n);
+
+}  // namespace crucible

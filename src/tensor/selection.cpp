@@ -1,0 +1,73 @@
+#include "tensor/selection.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace crucible {
+namespace {
+
+// The bucket in which the running count, from the top, reaches `take`; `above` becomes the count before it.
+std::size_t find_from_top(std::span<const std::uint64_t> counts, std::int64_t take, std::int64_t& above) noexcept {
+  above = 0;
+  std::size_t last = 0;
+  for (std::size_t i = counts.size(); i-- > 0;) {
+    const auto here = static_cast<std::int64_t>(counts[i]);
+    if (here == 0) continue;
+    last = i;
+    if (above + here >= take) return i;
+    above += here;
+  }
+  above -= counts.empty() ? 0 : static_cast<std::int64_t>(counts[last]);
+  return last;
+}
+
+}  // namespace
+
+void count_coarse(const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) ++counts[magnitude_bits(x[i]) >> kCoarseShift];
+}
+
+void count_fine(const float* x, std::int64_t n, std::uint32_t bucket, std::uint64_t* counts) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t m = magnitude_bits(x[i]);
+    if (m >> kCoarseShift == bucket) ++counts[m & (kFineBuckets - 1)];
+  }
+}
+
+std::uint64_t count_equal(const float* x, std::int64_t n, std::uint32_t magnitude) noexcept {
+  std::uint64_t count = 0;
+  for (std::int64_t i = 0; i < n; ++i) count += magnitude_bits(x[i]) == magnitude ? 1u : 0u;
+  return count;
+}
+
+void RankCut::see_coarse(std::span<const std::uint64_t> counts) noexcept {
+  bucket_ = static_cast<std::uint32_t>(find_from_top(counts, take_, above_));
+}
+
+void RankCut::see_fine(std::span<const std::uint64_t> counts) noexcept {
+  if (take_ <= 0) {
+    magnitude_ = std::numeric_limits<std::uint32_t>::max();  // nothing reaches it
+    return;
+  }
+  std::int64_t above_inside = 0;
+  const std::size_t fine = find_from_top(counts, take_ - above_, above_inside);
+  magnitude_ = (bucket_ << kCoarseShift) | static_cast<std::uint32_t>(fine);
+  equal_ = counts.empty() ? 0 : static_cast<std::int64_t>(counts[fine]);
+  take_equal_ = std::clamp<std::int64_t>(take_ - above_ - above_inside, 0, equal_);
+}
+
+void RankCut::see_ties(std::span<const std::uint64_t> per_tile) {
+  before_.resize(per_tile.size());
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < per_tile.size(); ++i) {
+    before_[i] = sum;
+    sum += static_cast<std::int64_t>(per_tile[i]);
+  }
+}
+
+std::int64_t RankCut::ties_to_take(std::int64_t tile) const noexcept {
+  if (before_.empty()) return take_equal_ > 0 ? std::numeric_limits<std::int64_t>::max() : 0;
+  return std::max<std::int64_t>(0, take_equal_ - before_[static_cast<std::size_t>(tile)]);
+}
+
+}  // namespace crucible

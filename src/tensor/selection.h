@@ -1,0 +1,64 @@
+// Exact selection by magnitude in bounded memory: which elements are the first K of a tensor in the order (|x| descending, index
+// ascending)? Two counting passes find the magnitude at the cut; a third settles elements of exactly that magnitude, if it must.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace crucible {
+
+// The magnitude of a float as an integer that sorts the same way. NaN sorts above infinity.
+inline std::uint32_t magnitude_bits(float x) noexcept { return std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu; }
+
+inline constexpr int kCoarseShift = 15;                        // 65,536 coarse buckets by the upper bits of the magnitude
+inline constexpr std::int64_t kCoarseBuckets = 1 << (31 - kCoarseShift);
+inline constexpr std::int64_t kFineBuckets = 1 << kCoarseShift;
+
+void count_coarse(const float* x, std::int64_t n, std::uint64_t* counts) noexcept;                       // kCoarseBuckets
+void count_fine(const float* x, std::int64_t n, std::uint32_t bucket, std::uint64_t* counts) noexcept;   // kFineBuckets, of one bucket
+std::uint64_t count_equal(const float* x, std::int64_t n, std::uint32_t magnitude) noexcept;
+
+// The cut after the first `take` elements.
+class RankCut {
+ public:
+  explicit RankCut(std::int64_t take) : take_(take) {}
+
+  void see_coarse(std::span<const std::uint64_t> counts) noexcept;
+  std::uint32_t coarse_bucket() const noexcept { return bucket_; }
+  void see_fine(std::span<const std::uint64_t> counts) noexcept;
+  // Do elements of the cut's magnitude fall on both sides?
+  bool needs_ties() const noexcept { return take_equal_ > 0 && take_equal_ < equal_; }
+  std::uint32_t magnitude() const noexcept { return magnitude_; }
+  // Elements of the cut's magnitude per tile, in tile order.
+  void see_ties(std::span<const std::uint64_t> per_tile);
+
+  // How many elements of the cut's magnitude may still be taken in a tile. Valid after the passes above.
+  std::int64_t ties_to_take(std::int64_t tile) const noexcept;
+
+ private:
+  std::int64_t take_;
+  std::uint32_t bucket_ = 0;
+  std::int64_t above_ = 0;       // elements in higher coarse buckets
+  std::uint32_t magnitude_ = 0;  // of the cut
+  std::int64_t take_equal_ = 0;  // how many of exactly this magnitude are taken
+  std::int64_t equal_ = 0;       // how many there are
+  std::vector<std::int64_t> before_;  // ties in earlier tiles
+};
+
+// Walks a tile in index order and answers for each magnitude whether it lies inside the cut.
+class CutWalk {
+ public:
+  CutWalk(const RankCut& cut, std::int64_t tile) noexcept : magnitude_(cut.magnitude()), left_(cut.ties_to_take(tile)) {}
+  bool inside(std::uint32_t magnitude) noexcept {
+    if (magnitude != magnitude_) return magnitude > magnitude_;
+    return left_-- > 0;
+  }
+
+ private:
+  std::uint32_t magnitude_;
+  std::int64_t left_;
+};
+
+}  // namespace crucible
