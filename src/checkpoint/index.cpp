@@ -34,7 +34,6 @@ class IndexReader : public JsonReader {
   }
   bool start_object(std::size_t) {
     enter();
-    if (depth() == 2 && section_ == Section::kMetadata) index_.has_metadata = true;
     if (depth() == 3 && section_ == Section::kMap) throw_json(fmt::format("weight_map {} is an object, not a file name", in_quotes(tensor_)));
     return true;
   }

@@ -19,7 +19,6 @@ struct WeightIndex {
   std::vector<std::string> files;  // sorted; relative to the folder
   std::vector<Item> items;         // sorted by tensor
   std::optional<double> total_bytes;
-  bool has_metadata = false;
 };
 
 // Throws Error{kInput}: bad JSON, no weight_map, a name twice, a file name that is no plain relative path.

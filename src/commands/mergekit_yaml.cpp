@@ -63,13 +63,13 @@ std::function<int()> declare(CLI::App& app) {
   app.add_option("out", o->out, "folder to write the merged model to")->required();
   o->merge.shard_size = "5B";
   app.add_option("--out-shard-size", o->merge.shard_size, "largest weight file, in bytes: 5B (10^9), 500M, 2GiB")->capture_default_str();
-  app.add_option("--random-seed", o->merge.request.seed, "seed of all random choices")->capture_default_str();
+  app.add_option("--random-seed", o->merge.request.seed, "seed of all random choices")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--num-threads,-j", o->merge.request.threads, "worker threads (default: all processors)")->check(CLI::Range(0, 4096));
   app.add_option("--transformers-cache", o->transformers_cache, "Hub cache to look models up in");
   app.add_flag("--copy-tokenizer,!--no-copy-tokenizer", o->merge.request.copy_companions, "copy the tokenizer and other non-weight files (default on)");
   app.add_flag("--write-model-card,!--no-write-model-card", o->merge.request.write_card, "write README.md and mergekit_config.yml (default on)");
   app.add_flag("--safe-serialization,!--no-safe-serialization", o->safe_serialization, "write safetensors (the only form here)");
-  app.add_flag("--quiet", o->merge.quiet, "print errors only");
+  app.add_flag("--quiet,!--no-quiet", o->merge.quiet, "print errors only");
   app.add_flag("-v,--verbose", o->verbosity, "accepted; notices are always shown");
   declare_model_option(app, o->merge);
   app.add_option("--memory", o->merge.memory, "memory budget")->group("Crucible");

@@ -73,11 +73,6 @@ class Enumerator {
     return plan_.base;
   }
 
-  // Same folder, or the same reference.
-  bool same_model(int a, int b) const {
-    return a == b || plan_.inputs[static_cast<std::size_t>(a)].path == plan_.inputs[static_cast<std::size_t>(b)].path;
-  }
-
   const LayerStack* stack_named(int input, const std::string& name) const {
     for (const LayerStack& s : stacks_[static_cast<std::size_t>(input)]) {
       if (s.name == name) return &s;
@@ -93,7 +88,7 @@ class Enumerator {
     const Settings* base_settings = nullptr;
     for (const RecipeModel& m : models) {
       const int input = input_of(plan_, m.model);
-      if (!base_is_input() && base && same_model(input, *base)) {
+      if (!base_is_input() && base && input == *base) {
         base_settings = &m.parameters;
         continue;
       }
@@ -167,6 +162,7 @@ class Enumerator {
     if (reference == nullptr) return;
     for (const SliceView& view : views) add_layers(view, reference->name, layers);
     add_outside(views, covers);
+    report_left_out(views, covers);
     if (!reference->config_key.empty()) out_.layer_counts.emplace_back(reference->config_key, layers);
   }
 
@@ -204,7 +200,7 @@ class Enumerator {
                                        slice.sources.front().layer_end - slice.sources.front().layer_begin, s.end - s.begin));
         good = false;
       }
-      if (!base_is_input() && base && same_model(input, *base) && !view.base) {
+      if (!base_is_input() && base && input == *base && !view.base) {
         view.base = s;
       } else {
         view.sources.push_back(s);
@@ -213,7 +209,6 @@ class Enumerator {
     if (!base_is_input() && base && !view.base) {
       view.base = SourceView{*base, slice.sources.front().layer_begin, slice.sources.front().layer_end, nullptr};
     }
-    if (view.sources.empty() && view.base) view.sources = {};
     return good;
   }
 
@@ -258,6 +253,35 @@ class Enumerator {
         add_tensor(view, name, 0, [&](const SourceView&) { return name; });
       }
     }
+  }
+
+  // Slices choose layers, so leaving layers out is asked for; leaving out a tensor of a chosen layer, or outside the layers, is not.
+  template <typename Covers>
+  void report_left_out(const std::vector<SliceView>& views, const Covers& covers) {
+    std::set<std::pair<int, std::string>> used;
+    for (const LogicalTensor& t : out_.tensors) {
+      for (const TensorUse& use : t.sources) used.emplace(use.input, use.name);
+      if (t.base) used.emplace(t.base->input, t.base->name);
+    }
+    std::set<std::string> left;
+    for (const SliceView& view : views) {
+      for (const SourceView& s : view.sources) {
+        for (const StoredTensor& t : plan_.inputs[static_cast<std::size_t>(s.input)].checkpoint.tensors()) {
+          if (!covers(t.info.name) || used.contains({s.input, t.info.name})) continue;
+          const auto layer = parse_layer_name(t.info.name);
+          const LayerStack* stack = layer ? stack_named(s.input, layer->stack) : nullptr;
+          const bool outside = stack == nullptr || layer->index >= stack->layers;
+          const bool chosen = layer && layer->index >= s.begin && layer->index < s.end;
+          // Outside the layers only the first and the last slice's models are asked.
+          const bool asked = &view == &views.front() || &view == &views.back();
+          if (chosen || (outside && asked)) left.insert(fmt::format("{} of {}", printable(t.info.name), plan_.inputs[static_cast<std::size_t>(s.input)].ref.text()));
+        }
+      }
+    }
+    if (left.empty()) return;
+    diagnostics_.notice(plan_.recipe.method_place,
+                        fmt::format("the slices leave out {}", join_names(std::vector<std::string>(left.begin(), left.end()), 4)),
+                        "tensors outside the layers come from the first slice (embeddings) and the last one (final norm, head)");
   }
 
   void add_modules(const std::vector<OutputModule>& modules) {

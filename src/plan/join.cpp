@@ -79,9 +79,11 @@ class Joiner {
       });
     }
     std::vector<const TensorUse*> uses;
+    const StoredTensor* first_listed = nullptr;
     for (const std::size_t i : order) {
       const TensorUse& use = logical.sources[i];
       if (auto source = find(use, logical.name)) {
+        if (i == 0) first_listed = source->tensor;
         job.sources.push_back(*source);
         uses.push_back(&use);
       } else {
@@ -89,9 +91,14 @@ class Joiner {
       }
     }
     if (!complete || !same_shapes(job)) return;
-    const StoredTensor& model_for_type = job.base ? *job.base->tensor : *job.sources.front().tensor;
+    // The base, else the model that the recipe lists first, gives the type: the same one that gives config.json.
+    const StoredTensor& model_for_type = job.base ? *job.base->tensor : *first_listed;
     job.info.shape = model_for_type.info.shape;
     if (!facts(model_for_type.info.dtype).mergeable) {
+      if (!job.base) {
+        std::stable_sort(job.sources.begin(), job.sources.end(),
+                         [first_listed](const SourceTensor& a, const SourceTensor& b) { return (a.tensor == first_listed) > (b.tensor == first_listed); });
+      }
       make_copy(job, model_for_type, "not a floating-point tensor: copied, never averaged");
     } else {
       make_merge(job, logical, uses, model_for_type.info.dtype);

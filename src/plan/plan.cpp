@@ -11,6 +11,7 @@
 #include "plan/enumerate.h"
 #include "plan/join.h"
 #include "plan/layout.h"
+#include "text/yaml.h"
 
 namespace crucible {
 namespace {
@@ -32,6 +33,16 @@ void open_inputs(Plan& plan, Diagnostics& diagnostics) {
     }
     plan.inputs.push_back({ref, *path, std::move(checkpoint)});
   }
+}
+
+// Shows the recipe's line, with a caret, beside everything that is about a place in it.
+Diagnostics with_source_lines(const Diagnostics& found, const Recipe& recipe) {
+  Diagnostics out;
+  for (Diagnostic d : found.items()) {
+    if (d.source_line.empty() && d.place.line > 0 && d.place.file == recipe.file) d.source_line = line_of(recipe.text, d.place.line);
+    out.add(std::move(d));
+  }
+  return out;
 }
 
 std::string digest_of(const Plan& plan) {
@@ -76,8 +87,8 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
   plan.method = recipe.method;
   Diagnostics found;
   const auto finish = [&]() {
-    plan.notices = found;
-    diagnostics.append(found);
+    plan.notices = with_source_lines(found, recipe);
+    diagnostics.append(plan.notices);
   };
   open_inputs(plan, found);
   if (found.has_errors()) {

@@ -15,7 +15,7 @@ std::string identity(const Params& params) {
   std::string text = fmt::format("{}|", static_cast<const void*>(&params.table()));
   for (std::size_t i = 0; i < params.table().size(); ++i) {
     const Origin& o = params.origin(i);
-    text += fmt::format("{};{};{};{}|", params.table()[i].value_text(params.value(i)), static_cast<int>(o.level), key_of(o.place), o.filter);
+    text += fmt::format("{};{};{};{};{}|", params.table()[i].value_text(params.value(i)), static_cast<int>(o.level), key_of(o.place), o.t.value_or(-1), o.filter);
   }
   return text;
 }

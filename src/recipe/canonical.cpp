@@ -37,7 +37,7 @@ class Writer {
 
 std::string model_text(const ModelRef& model) {
   const std::string text = model.text();
-  return text.starts_with('{') ? text : quoted(text);
+  return text.starts_with('{') ? text : in_quotes(text);
 }
 
 std::string value_text(const SettingValue& value, const Field& field) {
@@ -53,7 +53,8 @@ bool matches_all(const Condition& condition) { return condition.filter.empty() |
 bool is_default(const Setting& setting, const Field& field) {
   if (field.is_required || !field.default_note.empty() || setting.conditions.empty()) return false;
   const Condition& first = setting.conditions.front();
-  return matches_all(first) && !first.value.is_gradient && field.value_text(first.value.values.front()) == field.value_text(field.default_value);
+  return matches_all(first) && !first.value.is_gradient &&
+         field.value_text(first.value.values.front()) == field.value_text(field.default_value);
 }
 
 void Writer::setting(int indent, const Setting& setting, const Field& field) {
@@ -68,7 +69,7 @@ void Writer::setting(int indent, const Setting& setting, const Field& field) {
       line(indent + 2, "- " + value);
       return;  // the ones behind are never reached
     }
-    line(indent + 2, "- filter: " + quoted(condition.filter));
+    line(indent + 2, "- filter: " + in_quotes(condition.filter));
     line(indent + 4, value);
   }
 }
@@ -125,7 +126,7 @@ std::string canonical_text(const Recipe& recipe) {
   writer.slices(0, recipe.slices);
   if (!recipe.modules.empty()) writer.line(0, "modules:");
   for (const OutputModule& module : recipe.modules) {
-    writer.line(2, quoted(module.name) + ":");
+    writer.line(2, in_quotes(module.name) + ":");
     writer.settings(4, module.parameters, false);
     writer.models(4, module.models);
     writer.slices(4, module.slices);

@@ -98,9 +98,11 @@ void Checker::check_base(const Group& group) {
   if (group.base == nullptr || !base_is_special()) return;
   const auto listed = std::count_if(group.entries.begin(), group.entries.end(), [](const Entry& e) { return !e.is_input; });
   if (listed > 1 && group.is_slice) {
-    context_.diagnostics.error(group.place, fmt::format("the base model `{}` stands {} times in {}; allowed is once", shown(*group.base), listed, group.noun));
+    context_.diagnostics.error(
+        group.place, fmt::format("the base model `{}` stands {} times in {}; allowed is once", shown(*group.base), listed, group.noun));
   } else if (listed > 1) {
-    context_.diagnostics.notice(group.place, fmt::format("the base model `{}` stands {} times in {}; once is enough", shown(*group.base), listed, group.noun));
+    context_.diagnostics.notice(
+        group.place, fmt::format("the base model `{}` stands {} times in {}; once is enough", shown(*group.base), listed, group.noun));
   } else if (listed == 0 && group.is_slice && base_beside_slices_.count++ == 0) {
     base_beside_slices_.place = group.place;
   }
@@ -108,23 +110,27 @@ void Checker::check_base(const Group& group) {
 
 void Checker::check_count(const Group& group) {
   if (method_.base == BaseRule::kRequired && group.base == nullptr) return;  // which of them is the base is not known
-  const auto inputs = static_cast<int>(std::count_if(group.entries.begin(), group.entries.end(), [](const Entry& e) { return e.is_input; }));
+  const auto inputs =
+      static_cast<int>(std::count_if(group.entries.begin(), group.entries.end(), [](const Entry& e) { return e.is_input; }));
   if (inputs >= method_.min_models && inputs <= method_.max_models) return;
   const std::string_view besides = base_is_special() ? " besides the base model" : "";
   const std::string wanted = method_.min_models == method_.max_models ? fmt::format("exactly {}", render_count(method_.min_models, "model"))
-                             : inputs < method_.min_models             ? fmt::format("at least {}", render_count(method_.min_models, "model"))
-                                                                       : fmt::format("at most {}", render_count(method_.max_models, "model"));
+                             : inputs < method_.min_models ? fmt::format("at least {}", render_count(method_.min_models, "model"))
+                                                           : fmt::format("at most {}", render_count(method_.max_models, "model"));
   std::string hint;
-  if (base_is_special() && inputs < static_cast<int>(group.entries.size())) hint = fmt::format("`{}` is the base model and does not count", shown(*group.base));
-  context_.diagnostics.error(group.place, fmt::format("`{}` needs {}{}, and {} has {}", method_.name, wanted, besides, group.noun, inputs), hint);
+  if (base_is_special() && inputs < static_cast<int>(group.entries.size()))
+    hint = fmt::format("`{}` is the base model and does not count", shown(*group.base));
+  context_.diagnostics.error(group.place, fmt::format("`{}` needs {}{}, and {} has {}", method_.name, wanted, besides, group.noun, inputs),
+                             hint);
 }
 
 void Checker::check_repeats(const Group& group) {
   std::map<std::string, int> seen;
   for (const Entry& entry : group.entries) {
     if (!entry.is_input || ++seen[entry.model->text()] != 2) continue;
-    context_.diagnostics.notice(entry.model->place, fmt::format("`{}` stands more than once in {}; each counts as an input (mergekit keeps only the last)",
-                                                                shown(*entry.model), group.noun));
+    context_.diagnostics.notice(entry.model->place,
+                                fmt::format("`{}` stands more than once in {}; each counts as an input (mergekit keeps only the last)",
+                                            shown(*entry.model), group.noun));
   }
 }
 
@@ -134,9 +140,10 @@ void Checker::check_required(const Group& group) {
       if (!field.is_required || says_outside(group, field.name) || context_.is_doubtful(field.name)) continue;
       for (const Entry& entry : group.entries) {
         if (!entry.is_input || says(*entry.parameters, field.name)) continue;
-        context_.diagnostics.error(entry.model->place, fmt::format("`{}` is missing for `{}`: `{}` needs it for every model", field.name, shown(*entry.model),
-                                                                   method_.name),
-                                   fmt::format("write `parameters: {{{}: ...}}` there or at the top level; allowed is {}", field.name, field.type_text()));
+        context_.diagnostics.error(
+            entry.model->place,
+            fmt::format("`{}` is missing for `{}`: `{}` needs it for every model", field.name, shown(*entry.model), method_.name),
+            fmt::format("write `parameters: {{{}: ...}}` there or at the top level; allowed is {}", field.name, field.type_text()));
       }
     }
   }
@@ -153,8 +160,9 @@ void Checker::drop_base_parameters(const Group& group) {
     if (entry.is_input) continue;
     for (const Setting& setting : *entry.parameters) {
       context_.unused->push_back({setting.name, setting.name_place});
-      context_.diagnostics.notice(setting.name_place, fmt::format("`{}` has no effect here: `{}` is the base model, which `{}` does not merge as an input",
-                                                                  setting.name, shown(*entry.model), method_.name));
+      context_.diagnostics.notice(setting.name_place,
+                                  fmt::format("`{}` has no effect here: `{}` is the base model, which `{}` does not merge as an input",
+                                              setting.name, shown(*entry.model), method_.name));
     }
     entry.parameters->clear();
   }
@@ -171,12 +179,15 @@ void Checker::finish(const Recipe& recipe) {
                                fmt::format("write `parameters: {{{}: ...}}` at the top level; allowed is {}", name, field.type_text()));
   }
   if (base_beside_slices_.count > 0) {
-    const std::string others = base_beside_slices_.count > 1 ? fmt::format(" (and of {})", render_count(base_beside_slices_.count - 1, "other slice")) : "";
-    context_.diagnostics.notice(base_beside_slices_.place,
-                                fmt::format("the base model is not among the sources of this slice{}: its layers are those of the first source", others));
+    const std::string others =
+        base_beside_slices_.count > 1 ? fmt::format(" (and of {})", render_count(base_beside_slices_.count - 1, "other slice")) : "";
+    context_.diagnostics.notice(
+        base_beside_slices_.place,
+        fmt::format("the base model is not among the sources of this slice{}: its layers are those of the first source", others));
   }
   if (!base_is_special() && recipe.base_model && !base_was_listed_) {
-    context_.diagnostics.notice(recipe.base_model->place, fmt::format("`base_model` is not an input of `{}`: it gives config and tokenizer", method_.name),
+    context_.diagnostics.notice(recipe.base_model->place,
+                                fmt::format("`base_model` is not an input of `{}`: it gives config and tokenizer", method_.name),
                                 "list it among the models to merge it");
   }
 }
@@ -211,7 +222,9 @@ void check_equal_lengths(const OutputSlice& slice, Diagnostics& diagnostics) {
     if (first == nullptr) first = &source;
     const std::int64_t wanted = first->layer_end - first->layer_begin;
     if (layers == wanted) continue;
-    diagnostics.error(source.range_place, fmt::format("all sources of a slice must have the same number of layers: this one has {}, the first one {}", layers, wanted));
+    diagnostics.error(
+        source.range_place,
+        fmt::format("all sources of a slice must have the same number of layers: this one has {}, the first one {}", layers, wanted));
   }
 }
 

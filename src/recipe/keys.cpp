@@ -92,12 +92,13 @@ constexpr Spelling kSpellings[] = {
 
 // Not all of mergekit's methods need to be here for their parameters to be recognised.
 constexpr std::array<std::string_view, 20> kMergekitParameters = {
-    "weight", "density", "epsilon", "gamma", "lambda", "normalize", "rescale", "int8_mask", "t", "scale",
-    "select_topk", "filter_wise", "nuslerp_row_wise", "nuslerp_flatten", "normalize_weights", "eps", "max_iter", "tol", "r", "alpha"};
+    "weight",   "density", "epsilon",     "gamma",       "lambda",           "normalize",       "rescale",           "int8_mask",
+    "t",        "scale",   "select_topk", "filter_wise", "nuslerp_row_wise", "nuslerp_flatten", "normalize_weights", "eps",
+    "max_iter", "tol",     "r",           "alpha"};
 
 // A reference names the levels that users know.
-constexpr KeyLevel kUserLevels[] = {KeyLevel::kDocument, KeyLevel::kModel, KeyLevel::kSlice, KeyLevel::kSource, KeyLevel::kModule,
-                                    KeyLevel::kCondition};
+constexpr KeyLevel kUserLevels[] = {KeyLevel::kDocument, KeyLevel::kModel,  KeyLevel::kSlice,
+                                    KeyLevel::kSource,   KeyLevel::kModule, KeyLevel::kCondition};
 
 const KeyRow* find_row(KeyLevel level, std::string_view name) {
   for (const KeyRow& row : kKeys) {
@@ -134,7 +135,8 @@ struct Advice {
 
 std::optional<Advice> advice_by_spelling(const Node& map, const Node::Entry& entry, KeyLevel level, const Advice& unknown) {
   const bool names_model = level == KeyLevel::kModel || level == KeyLevel::kSource || level == KeyLevel::kDocument;
-  if (names_model && (entry.key == "revision" || entry.key == "branch")) return Advice{unknown.what, unknown.detail, revision_hint(map, entry), {}, {}};
+  if (names_model && (entry.key == "revision" || entry.key == "branch"))
+    return Advice{unknown.what, unknown.detail, revision_hint(map, entry), {}, {}};
   for (const Spelling& s : kSpellings) {
     if (entry.key != s.name) continue;
     if (!s.meant.empty() && find_row(level, s.meant) == nullptr) continue;
@@ -152,11 +154,16 @@ Advice advise(const Node& map, const Node::Entry& entry, KeyLevel level) {
   unknown.detail = "allowed are " + join_names(allowed, 16);
   if (auto advice = advice_by_spelling(map, entry, level, unknown)) return *advice;
   if (has_parameters(level) && is_some_parameter(entry.key)) {
-    return {fmt::format("the parameter `{}` stands outside of `parameters:`", shown), {}, fmt::format("write `parameters: {{{}: ...}}`", shown), {}, entry.key};
+    return {fmt::format("the parameter `{}` stands outside of `parameters:`", shown),
+            {},
+            fmt::format("write `parameters: {{{}: ...}}`", shown),
+            {},
+            entry.key};
   }
   for (const KeyLevel other : kUserLevels) {
     if (other == level || find_row(other, entry.key) == nullptr) continue;
-    return {fmt::format("`{}` does not belong {}", shown, where_text(level)), fmt::format("its place is {}", where_text(other)), {}, {}, {}};
+    return {
+        fmt::format("`{}` does not belong {}", shown, where_text(level)), fmt::format("its place is {}", where_text(other)), {}, {}, {}};
   }
   if (has_strange_blank(entry.key)) {
     unknown.hint = "the key holds a blank that is no plain space; type it again";
@@ -181,15 +188,24 @@ Advice advise(const Node& map, const Node::Entry& entry, KeyLevel level) {
 
 std::string_view where_text(KeyLevel level) noexcept {
   switch (level) {
-    case KeyLevel::kDocument: return "at the top level";
-    case KeyLevel::kModel: return "in an entry of `models`";
-    case KeyLevel::kSlice: return "in an entry of `slices`";
-    case KeyLevel::kSource: return "in an entry of `sources`";
-    case KeyLevel::kModule: return "in a module";
-    case KeyLevel::kCondition: return "in a condition";
-    case KeyLevel::kReference: return "in a model reference";
-    case KeyLevel::kReferencePath: return "in a model path";
-    case KeyLevel::kTokenizer: return "in `tokenizer`";
+    case KeyLevel::kDocument:
+      return "at the top level";
+    case KeyLevel::kModel:
+      return "in an entry of `models`";
+    case KeyLevel::kSlice:
+      return "in an entry of `slices`";
+    case KeyLevel::kSource:
+      return "in an entry of `sources`";
+    case KeyLevel::kModule:
+      return "in a module";
+    case KeyLevel::kCondition:
+      return "in a condition";
+    case KeyLevel::kReference:
+      return "in a model reference";
+    case KeyLevel::kReferencePath:
+      return "in a model path";
+    case KeyLevel::kTokenizer:
+      return "in `tokenizer`";
   }
   return "";
 }
@@ -210,12 +226,12 @@ void check_keys(const Node& map, KeyLevel level, BindContext& context) {
     }
     const Advice advice = advise(map, entry, level);
     if (!advice.parameter.empty()) context.doubt(advice.parameter);
-    if (!advice.meant.empty() && context.options.unused == UnusedPolicy::kError) {
+    if (!advice.meant.empty()) {
       context.meant.push_back(advice.meant);
       if (advice.meant == "parameters") context.all_is_doubtful = true;
       if (advice.meant == "base_model") context.base_is_doubtful = true;
     }
-    context.report_ignored(entry.key, entry.key_place, advice.what, advice.detail, advice.hint);
+    context.report_unknown(entry.key_place, advice.what, advice.detail, advice.hint);
   }
 }
 
@@ -225,22 +241,24 @@ const Node* find_value(const Node& map, std::string_view key) noexcept {
 }
 
 bool is_some_parameter(std::string_view name) noexcept {
-  return any_method_has_parameter(name) || std::find(kMergekitParameters.begin(), kMergekitParameters.end(), name) != kMergekitParameters.end();
+  return any_method_has_parameter(name) ||
+         std::find(kMergekitParameters.begin(), kMergekitParameters.end(), name) != kMergekitParameters.end();
 }
 
 const std::vector<std::string>& mergekit_method_names() {
   static const std::vector<std::string> names = {
-      "arcee_fusion", "breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties", "della", "della_linear",
-      "karcher", "linear", "model_stock", "multislerp", "nearswap", "nuslerp", "passthrough",
-      "ram", "ramplus_tl", "sce", "slerp", "task_arithmetic", "ties"};
+      "arcee_fusion", "breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties", "della",       "della_linear", "karcher",
+      "linear",       "model_stock", "multislerp",       "nearswap",    "nuslerp",   "passthrough", "ram",          "ramplus_tl",
+      "sce",          "slerp",       "task_arithmetic",  "ties"};
   return names;
 }
 
 bool BindContext::was_meant(std::string_view key) const { return std::find(meant.begin(), meant.end(), key) != meant.end(); }
 
-// A notice does not end the reading, so what it leaves out is really missing.
-void BindContext::doubt(const std::string& parameter) {
-  if (options.unused == UnusedPolicy::kError) doubtful.insert(parameter);
+void BindContext::doubt(const std::string& parameter) { doubtful.insert(parameter); }
+
+void BindContext::report_unknown(const Place& place, const std::string& what, const std::string& detail, const std::string& hint) {
+  diagnostics.error(place, what + (detail.empty() ? "" : ": " + detail), hint);
 }
 
 void BindContext::report_ignored(const std::string& name, const Place& place, const std::string& what, const std::string& detail,

@@ -12,7 +12,8 @@ constexpr std::string_view kBuildTokenizer = "building a tokenizer";
 constexpr std::string_view kTokenizerHint = "leave it out: the tokenizer of the base model (or of the first model) is copied";
 
 void accept_base_tokenizer(const Place& place, BindContext& context) {
-  context.diagnostics.notice(place, "the tokenizer of the base model (or of the first model) is copied; all models must have its vocabulary");
+  context.diagnostics.notice(place,
+                             "the tokenizer of the base model (or of the first model) is copied; all models must have its vocabulary");
 }
 
 // A tokenizer source is "union", "base" or a model. True when it asks for what happens anyhow.
@@ -24,8 +25,8 @@ bool check_source_form(const Node& node, BindContext& context) {
 
 void check_token_entry(const Node::Entry& token, BindContext& context) {
   if (token.value.is_null() || token.value.is_map()) return;
-  context.diagnostics.error(token.value.place, fmt::format("the entry of token `{}` must be a mapping, not {}", printable(token.key, 40),
-                                                           describe(token.value)));
+  context.diagnostics.error(
+      token.value.place, fmt::format("the entry of token `{}` must be a mapping, not {}", printable(token.key, 40), describe(token.value)));
 }
 
 }  // namespace
@@ -41,7 +42,8 @@ void check_tokenizer_source(const Node::Entry& entry, BindContext& context) {
 void check_tokenizer(const Node::Entry& entry, BindContext& context) {
   const Node& node = entry.value;
   if (!node.is_map()) {
-    context.diagnostics.error(node.place, fmt::format("`tokenizer` must be a mapping, not {}", describe(node)), std::string(kTokenizerHint));
+    context.diagnostics.error(node.place, fmt::format("`tokenizer` must be a mapping, not {}", describe(node)),
+                              std::string(kTokenizerHint));
     return;
   }
   check_keys(node, KeyLevel::kTokenizer, context);
@@ -70,7 +72,8 @@ void check_chat_template(const Node::Entry& entry, BindContext& context) {
     context.diagnostics.error(entry.value.place, fmt::format("`chat_template` must be a text, not {}", describe(entry.value)));
     return;
   }
-  context.report_later(entry.key_place, "setting a chat template (`chat_template`)", "leave it out: the chat template of the base model is copied");
+  context.report_later(entry.key_place, "setting a chat template (`chat_template`)",
+                       "leave it out: the chat template of the base model is copied");
 }
 
 void check_name(const Node::Entry& entry, BindContext& context) {

@@ -82,7 +82,9 @@ void check_reference_keys(const Node& map, KeyLevel level, Diagnostics& diagnost
     const bool is_path = level == KeyLevel::kReference && (entry.key == "path" || entry.key == "revision");
     diagnostics.error(entry.key_place,
                       fmt::format("unknown key `{}` {}, allowed are {}", printable(entry.key, 60), where_text(level), join_names(allowed)),
-                      is_path ? "write {model: {path: \"...\", revision: \"...\"}}" : near ? fmt::format("did you mean `{}`?", *near) : "");
+                      is_path ? "write {model: {path: \"...\", revision: \"...\"}}"
+                      : near  ? fmt::format("did you mean `{}`?", *near)
+                              : "");
   }
 }
 
@@ -135,13 +137,15 @@ std::optional<ModelRef> parse_mapping(const Node& node, Diagnostics& diagnostics
   return out;
 }
 
-bool fits_text_form(const ModelPath& path) { return path.path.find_first_of("+@") == std::string::npos && path.revision.find_first_of("+@") == std::string::npos; }
+bool fits_text_form(const ModelPath& path) {
+  return path.path.find_first_of("+@") == std::string::npos && path.revision.find_first_of("+@") == std::string::npos;
+}
 
 std::string text_form(const ModelPath& path) { return path.revision.empty() ? path.path : path.path + "@" + path.revision; }
 
 std::string mapping_form(const ModelPath& path) {
-  std::string out = "{path: " + quoted(path.path);
-  if (!path.revision.empty()) out += ", revision: " + quoted(path.revision);
+  std::string out = "{path: " + in_quotes(path.path);
+  if (!path.revision.empty()) out += ", revision: " + in_quotes(path.revision);
   return out + "}";
 }
 
@@ -149,19 +153,22 @@ std::string mapping_form(const ModelPath& path) {
 
 std::string ModelRef::text() const {
   // A text that starts like the mapping form is written in the mapping form, so no two references share a text.
-  const bool fits = override_architecture.empty() && fits_text_form(model) && (!lora || fits_text_form(*lora)) && !model.path.starts_with('{');
+  const bool fits =
+      override_architecture.empty() && fits_text_form(model) && (!lora || fits_text_form(*lora)) && !model.path.starts_with('{');
   if (fits) return lora ? text_form(model) + "+" + text_form(*lora) : text_form(model);
   std::string out = "{model: " + mapping_form(model);
   if (lora) out += ", lora: " + mapping_form(*lora);
-  if (!override_architecture.empty()) out += ", override_architecture: " + quoted(override_architecture);
+  if (!override_architecture.empty()) out += ", override_architecture: " + in_quotes(override_architecture);
   return out + "}";
 }
 
 std::optional<ModelRef> parse_model_ref(const Node& node, Diagnostics& diagnostics) {
   if (node.is_scalar()) return parse_text(node, diagnostics);
   if (node.is_map()) return parse_mapping(node, diagnostics);
-  diagnostics.error(node.place, node.is_null() ? "a model is missing here" : fmt::format("a model reference must be a text or a mapping, not {}", describe(node)),
-                    std::string(kForm));
+  diagnostics.error(
+      node.place,
+      node.is_null() ? "a model is missing here" : fmt::format("a model reference must be a text or a mapping, not {}", describe(node)),
+      std::string(kForm));
   return std::nullopt;
 }
 

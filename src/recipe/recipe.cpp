@@ -45,7 +45,8 @@ void bind_method(const Node& document, Recipe& recipe, BindContext& context) {
     return;
   }
   if (!node->is_scalar()) {
-    context.diagnostics.error(node->place, fmt::format("`merge_method` must be the name of a method, not {}", describe(*node)), available_methods());
+    context.diagnostics.error(node->place, fmt::format("`merge_method` must be the name of a method, not {}", describe(*node)),
+                              available_methods());
     return;
   }
   recipe.method_name = node->text;
@@ -78,8 +79,19 @@ std::optional<DType> bind_dtype(const Node& document, std::string_view key, Bind
   if (dtype && facts(*dtype).mergeable) return dtype;
   const std::string_view bare = text.starts_with("torch.") ? text.substr(6) : text;
   std::string hint;
-  for (const auto& [alias, name] : {std::pair("bf16", 0u), {"BF16", 0u}, {"fp16", 1u}, {"f16", 1u}, {"half", 1u}, {"FP16", 1u}, {"fp32", 2u}, {"f32", 2u},
-                                    {"float", 2u}, {"FP32", 2u}, {"fp64", 3u}, {"f64", 3u}, {"double", 3u}}) {
+  for (const auto& [alias, name] : {std::pair("bf16", 0u),
+                                    {"BF16", 0u},
+                                    {"fp16", 1u},
+                                    {"f16", 1u},
+                                    {"half", 1u},
+                                    {"FP16", 1u},
+                                    {"fp32", 2u},
+                                    {"f32", 2u},
+                                    {"float", 2u},
+                                    {"FP32", 2u},
+                                    {"fp64", 3u},
+                                    {"f64", 3u},
+                                    {"double", 3u}}) {
     if (bare == alias) hint = fmt::format("did you mean `{}`?", names[name]);
   }
   if (dtype && hint.empty()) {
@@ -107,9 +119,11 @@ void bind_what(const Node& document, Recipe& recipe, BindContext& context) {
     if (key == "modules") recipe.modules = bind_modules(*node, context);
   }
   if (given.empty() && !meant_any) {
-    context.diagnostics.error(document.place, "nothing to merge: one of `models`, `slices` and `modules` is needed", "write `models:` with a list of models");
+    context.diagnostics.error(document.place, "nothing to merge: one of `models`, `slices` and `modules` is needed",
+                              "write `models:` with a list of models");
   } else if (given.size() > 1) {
-    context.diagnostics.error(given[1]->place, fmt::format("{} are given, allowed is one of `models`, `slices` and `modules`", join_names(given_names)));
+    context.diagnostics.error(given[1]->place,
+                              fmt::format("{} are given, allowed is one of `models`, `slices` and `modules`", join_names(given_names)));
   }
 }
 
@@ -152,10 +166,17 @@ void hand_over(const Diagnostics& found, std::string_view text, Diagnostics& out
   const auto order = [](const Diagnostic& d) { return std::tuple(d.place.line == 0, d.place.line, d.place.column); };
   std::stable_sort(items.begin(), items.end(), [&](const Diagnostic& a, const Diagnostic& b) { return order(a) < order(b); });
   std::set<std::tuple<int, int, std::string>> told;
-  for (Diagnostic& d : items) {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    Diagnostic& d = items[i];
     if (!told.emplace(d.place.line, d.place.column, d.message).second) continue;
     if (told.size() > kMostShown) {
-      out.error({d.place.file, 0, 0}, fmt::format("and {} more problems", items.size() - kMostShown));
+      const bool has_error = std::any_of(items.begin() + static_cast<std::ptrdiff_t>(i), items.end(),
+                                         [](const Diagnostic& rest) { return rest.severity == Severity::kError; });
+      out.add({has_error ? Severity::kError : Severity::kNotice,
+               {d.place.file, 0, 0},
+               fmt::format("and {} more problems", items.size() - i),
+               {},
+               {}});
       return;
     }
     if (d.source_line.empty() && d.place.line > 0) d.source_line = lines.line_shown(d.place);
@@ -170,14 +191,16 @@ Recipe bind_documents(const std::vector<Node>& all, const std::string& file, con
     if (!node.is_null()) documents.push_back(&node);
   }
   if (documents.empty()) {
-    if (!found.has_errors()) found.error({file, 0, 0}, "the recipe is empty", "write `merge_method: ...` and `models:` with a list of models");
+    if (!found.has_errors())
+      found.error({file, 0, 0}, "the recipe is empty", "write `merge_method: ...` and `models:` with a list of models");
     return {};
   }
   const int count = static_cast<int>(std::min<std::size_t>(documents.size(), 1000));
   Recipe first = bind_document(*documents[0], options, count, found);
   for (std::size_t i = 1; i < documents.size(); ++i) bind_document(*documents[i], options, count, found);
   if (documents.size() > 1) {
-    found.error(documents[1]->place, "not supported yet: several merges in one file (mergekit-multi)", "put every merge in a file of its own");
+    found.error(documents[1]->place, "not supported yet: several merges in one file (mergekit-multi)",
+                "put every merge in a file of its own");
   }
   return first;
 }

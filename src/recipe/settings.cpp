@@ -30,7 +30,8 @@ std::vector<std::string> parameter_names(const Method& method) {
 // "`della` has density, epsilon and weight"
 std::string has_text(const Method& method) {
   const std::vector<std::string> names = parameter_names(method);
-  return names.empty() ? fmt::format("`{}` has no parameters", method.name) : fmt::format("`{}` has {}", method.name, join_names(names, 20));
+  return names.empty() ? fmt::format("`{}` has no parameters", method.name)
+                       : fmt::format("`{}` has {}", method.name, join_names(names, 20));
 }
 
 // What other programs call a parameter, where the right one is not the same number.
@@ -38,7 +39,8 @@ std::string_view foreign_parameter_hint(std::string_view name) noexcept {
   if (name == "drop_rate" || name == "drop_p" || name == "p") return "did you mean `density`? It is one minus the drop rate";
   if (name == "consensus_method" || name == "majority_sign_method") return "the sign is always elected by the sum; remove it";
   if (name == "seed" || name == "random_seed") return "the seed is an option of the command, not part of the recipe";
-  if (name == "scaling_coefficient" || name == "scaling_factor") return "did you mean `lambda` (the merged task vector) or `weight` (one model)?";
+  if (name == "scaling_coefficient" || name == "scaling_factor")
+    return "did you mean `lambda` (the merged task vector) or `weight` (one model)?";
   return "";
 }
 
@@ -48,8 +50,9 @@ std::optional<Value> bind_scalar(const Node& node, const Field& field, BindConte
     return std::nullopt;
   }
   if (!node.is_scalar()) {
-    context.diagnostics.error(node.place, fmt::format("`{}` has {} inside a list; a list holds numbers, or mappings with `value` and `filter`",
-                                                      field.name, describe(node)));
+    context.diagnostics.error(
+        node.place,
+        fmt::format("`{}` has {} inside a list; a list holds numbers, or mappings with `value` and `filter`", field.name, describe(node)));
     return std::nullopt;
   }
   std::string why;
@@ -67,7 +70,8 @@ std::optional<SettingValue> bind_gradient(const Node& node, const Field& field, 
     return std::nullopt;
   }
   if (node.items.size() > 1 && field.kind != FieldKind::kNumber) {
-    context.diagnostics.error(node.place, fmt::format("`{}` cannot change over the layers: allowed is one value, {}", field.name, field.type_text()),
+    context.diagnostics.error(node.place,
+                              fmt::format("`{}` cannot change over the layers: allowed is one value, {}", field.name, field.type_text()),
                               "use conditions ({value, filter}) to set it for some tensors");
     return std::nullopt;
   }
@@ -103,7 +107,8 @@ std::optional<std::string> bind_filter(const Node& node, BindContext& context) {
   }
   const bool looks_like_pattern = node.text != "*" && node.text.find_first_of("*?^$|[]()\\") != std::string::npos;
   if (looks_like_pattern) {
-    context.diagnostics.notice(node.place, fmt::format("the filter `{}` is searched in tensor names as it stands; it is not a pattern", printable(node.text, 60)));
+    context.diagnostics.notice(
+        node.place, fmt::format("the filter `{}` is searched in tensor names as it stands; it is not a pattern", printable(node.text, 60)));
   }
   return node.text;
 }
@@ -114,7 +119,8 @@ std::optional<Condition> bind_condition(const Node& node, const Field& field, Bi
   const Node* value = find_value(node, "value");
   const Node* filter = find_value(node, "filter");
   if (value == nullptr) {
-    context.diagnostics.error(node.place, fmt::format("`value` is missing in a condition of `{}`", field.name), "write {value: ..., filter: ...}");
+    context.diagnostics.error(node.place, fmt::format("`value` is missing in a condition of `{}`", field.name),
+                              "write {value: ..., filter: ...}");
   }
   Condition out;
   out.filter_place = filter != nullptr ? filter->place : Place{};
@@ -139,8 +145,8 @@ std::vector<Condition> bind_condition_list(const Node& node, const Field& field,
     auto condition = bind_condition(item, field, context);
     if (catch_all != nullptr && !told) {
       told = true;
-      context.diagnostics.notice(item.place, fmt::format("this condition of `{}` is never reached: the one at line {} matches every tensor", field.name,
-                                                         catch_all->place.line));
+      context.diagnostics.notice(item.place, fmt::format("this condition of `{}` is never reached: the one at line {} matches every tensor",
+                                                         field.name, catch_all->place.line));
     }
     if (!condition) continue;
     if (catch_all == nullptr && (condition->filter.empty() || condition->filter == "*")) catch_all = &item;
@@ -162,37 +168,27 @@ std::vector<Condition> bind_conditions(const Node& node, const Field& field, Bin
   return out;
 }
 
-// mergekit's task vector methods take `int8_mask`: a smaller temporary there, nothing here. It is no mistake, so never an error.
-bool is_memory_hint(std::string_view name, std::string_view method) noexcept {
-  if (name != "int8_mask") return false;
-  return method == "sce" || method == "ties" || method == "task_arithmetic" || method.starts_with("dare_") || method.starts_with("della") ||
-         method.starts_with("breadcrumbs");
-}
-
 // Reports a name that is not a parameter of the method at this level. True when it is one.
 bool check_name_at(const Node::Entry& entry, Origin::Level level, BindContext& context) {
   const std::string shown = printable(entry.key, 60);
   const Method* method = context.method;
   if (method == nullptr) {
-    if (!is_some_parameter(entry.key)) context.report_ignored(entry.key, entry.key_place, fmt::format("unknown parameter `{}`", shown), "", "");
+    if (!is_some_parameter(entry.key))
+      context.report_unknown(entry.key_place, fmt::format("unknown parameter `{}`", shown), "", "");
     return false;
   }
   if (find_in(method->model, entry.key) != nullptr) return true;
   if (find_in(method->global, entry.key) != nullptr) {
     if (level != Origin::Level::kModel) return true;
-    context.doubt(entry.key);
+    if (context.options.unused == UnusedPolicy::kError) context.doubt(entry.key);  // a notice leaves it really missing
     context.report_ignored(entry.key, entry.key_place, fmt::format("`{}` applies to the whole merge, not to one model", shown), "",
                            "move it to the top-level `parameters`");
     return false;
   }
-  if (is_memory_hint(entry.key, method->name)) {
-    context.unused->push_back({entry.key, entry.key_place});
-    context.diagnostics.notice(entry.key_place, fmt::format("`{}` has no effect: masks take no memory worth saving", shown));
-    return false;
-  }
   if (is_some_parameter(entry.key)) {
     const std::string hint = context.options.unused == UnusedPolicy::kError ? "remove it, or pass --allow-unused" : "";
-    context.report_ignored(entry.key, entry.key_place, fmt::format("`{}` is not used by the method `{}`", shown, method->name), has_text(*method), hint);
+    context.report_ignored(entry.key, entry.key_place, fmt::format("`{}` is not used by the method `{}`", shown, method->name),
+                           has_text(*method), hint);
     return false;
   }
   std::string hint(foreign_parameter_hint(entry.key));
@@ -202,7 +198,7 @@ bool check_name_at(const Node::Entry& entry, Origin::Level level, BindContext& c
       context.doubt(*near);
     }
   }
-  context.report_ignored(entry.key, entry.key_place, fmt::format("unknown parameter `{}`", shown), has_text(*method), hint);
+  context.report_unknown(entry.key_place, fmt::format("unknown parameter `{}`", shown), has_text(*method), hint);
   return false;
 }
 
@@ -218,7 +214,8 @@ Settings bind_settings(const Node& owner, Origin::Level level, BindContext& cont
   const Node* parameters = find_value(owner, "parameters");
   if (parameters == nullptr) return out;
   if (!parameters->is_map()) {
-    context.diagnostics.error(parameters->place, fmt::format("`parameters` must be a mapping of names to values, not {}", describe(*parameters)),
+    context.diagnostics.error(parameters->place,
+                              fmt::format("`parameters` must be a mapping of names to values, not {}", describe(*parameters)),
                               parameters->is_sequence() ? "write the names without `- `" : "");
     context.all_is_doubtful = true;
     return out;

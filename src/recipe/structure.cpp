@@ -18,7 +18,8 @@ constexpr std::int64_t kMostLayers = 1 << 20;  // far above any model; keeps lat
 template <typename Bind>
 void for_each_mapping(const Node& list, std::string_view name, std::string_view entry_hint, BindContext& context, Bind bind) {
   if (!list.is_sequence()) {
-    context.diagnostics.error(list.place, fmt::format("`{}` must be a list, not {}", name, describe(list)), fmt::format("write every entry as `{}`", entry_hint));
+    context.diagnostics.error(list.place, fmt::format("`{}` must be a list, not {}", name, describe(list)),
+                              fmt::format("write every entry as `{}`", entry_hint));
     context.entries_are_missing = true;
     return;
   }
@@ -28,8 +29,9 @@ void for_each_mapping(const Node& list, std::string_view name, std::string_view 
     } else {
       context.entries_are_missing = true;
       const bool is_model = item.is_scalar() && entry_hint.starts_with("- model");
-      context.diagnostics.error(item.place, fmt::format("an entry of `{}` must be a mapping, not {}", name, describe(item)),
-                                is_model ? fmt::format("write `- model: {}`", printable(item.text, 60)) : fmt::format("write it as `{}`", entry_hint));
+      context.diagnostics.error(
+          item.place, fmt::format("an entry of `{}` must be a mapping, not {}", name, describe(item)),
+          is_model ? fmt::format("write `- model: {}`", printable(item.text, 60)) : fmt::format("write it as `{}`", entry_hint));
     }
   }
 }
@@ -56,7 +58,8 @@ void bind_layer_range(const Node& entry, SliceSource& source, BindContext& conte
   constexpr std::string_view kHint = "write `layer_range: [begin, end]`: the first layer and the one after the last, counted from 0";
   const Node* range = find_value(entry, "layer_range");
   if (range == nullptr) {
-    if (!context.was_meant("layer_range")) context.diagnostics.error(entry.place, "`layer_range` is missing in this entry of `sources`", std::string(kHint));
+    if (!context.was_meant("layer_range"))
+      context.diagnostics.error(entry.place, "`layer_range` is missing in this entry of `sources`", std::string(kHint));
     return;
   }
   source.range_place = range->place;
@@ -74,8 +77,9 @@ void bind_layer_range(const Node& entry, SliceSource& source, BindContext& conte
   }
   if (!begin || !end) return;
   if (*begin < 0 || *end <= *begin || *end > kMostLayers) {
-    context.diagnostics.error(range->place, fmt::format("`layer_range` [{}, {}] holds no layers; allowed is 0 <= begin < end <= {}", *begin, *end, kMostLayers),
-                              std::string(kHint));
+    context.diagnostics.error(
+        range->place, fmt::format("`layer_range` [{}, {}] holds no layers; allowed is 0 <= begin < end <= {}", *begin, *end, kMostLayers),
+        std::string(kHint));
     return;
   }
   source.layer_begin = *begin;
@@ -108,7 +112,8 @@ OutputSlice bind_slice(const Node& item, BindContext& context) {
   if (base != nullptr) slice.base_model = bind_reference(*base, context);
   slice.parameters = bind_settings(item, Origin::Level::kSlice, context);
   if (sources == nullptr) {
-    if (!context.was_meant("sources")) context.diagnostics.error(item.place, "`sources` is missing in this slice", "write `sources:` with a list of models");
+    if (!context.was_meant("sources"))
+      context.diagnostics.error(item.place, "`sources` is missing in this slice", "write `sources:` with a list of models");
     return slice;
   }
   if (sources->is_sequence() && sources->items.empty()) context.diagnostics.error(sources->place, "`sources` is an empty list");

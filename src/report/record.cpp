@@ -15,11 +15,14 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kRecordLimit = std::int64_t{256} << 20;
 
+// What --model would call it.
+std::string id_of(const ModelRef& ref) { return ref.model.revision.empty() ? ref.model.path : ref.model.path + "@" + ref.model.revision; }
+
 Json params_json(const Params& params) {
   Json out = Json::object();
   for (std::size_t i = 0; i < params.table().size(); ++i) {
     const Origin& origin = params.origin(i);
-    Json one = {{"value", params.table()[i].value_text(params.value(i))}, {"from", to_string(origin.level)}};
+    Json one = {{"value", shown_value(params, i)}, {"from", to_string(origin.level)}};
     if (origin.place.line > 0) one["line"] = origin.place.line;
     if (!origin.filter.empty()) one["filter"] = origin.filter;
     out[params.table()[i].name] = std::move(one);
@@ -75,7 +78,7 @@ std::string render_record(const Plan& plan, const RunResult& result, const RunSu
   for (const PlanInput& input : plan.inputs) {
     std::error_code problem;
     const fs::path relative = fs::relative(fs::absolute(input.path), fs::absolute(output_folder), problem);
-    Json one = {{"model", input.ref.text()}, {"path", problem || relative.empty() ? input.path : relative.string()}};
+    Json one = {{"model", input.ref.text()}, {"id", id_of(input.ref)}, {"path", problem || relative.empty() ? input.path : relative.string()}};
     for (const WeightFile& file : input.checkpoint.files()) {
       one["files"].push_back({{"name", file.name}, {"bytes", file.size_bytes}, {"header_hash", file.header_hash}});
     }
@@ -115,7 +118,7 @@ std::optional<Record> open_record(const std::string& folder, Diagnostics& diagno
     record.plan_digest = json.at("plan_digest").get<std::string>();
     for (const Json& input : json.at("inputs")) {
       const fs::path p = input.at("path").get<std::string>();
-      record.model_dirs.emplace_back(input.at("model").get<std::string>(), (p.is_absolute() ? p : fs::path(folder) / p).lexically_normal().string());
+      record.model_dirs.emplace_back(input.at("id").get<std::string>(), (p.is_absolute() ? p : fs::path(folder) / p).lexically_normal().string());
     }
     return record;
   } catch (const nlohmann::json::exception& problem) {

@@ -78,7 +78,7 @@ std::string explain_params(const Params& params, const std::string& indent) {
   for (std::size_t i = 0; i < params.table().size(); ++i) {
     const Field& field = params.table()[i];
     const Origin& origin = params.origin(i);
-    out += fmt::format("{}{} = {}  ({}", indent, field.name, field.value_text(params.value(i)), to_string(origin.level));
+    out += fmt::format("{}{} = {}  ({}", indent, field.name, shown_value(params, i), to_string(origin.level));
     if (origin.place.line > 0) out += fmt::format(", {}", to_string(origin.place));
     if (!origin.filter.empty()) out += fmt::format(", filter {}", printable(origin.filter));
     if (origin.t) out += fmt::format(", gradient at t = {:.4f}", *origin.t);

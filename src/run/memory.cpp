@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/sysinfo.h>
 
+#include "base/text_util.h"
 #include "base/units.h"
 #include "crucible/error.h"
 #include "run/runner.h"
@@ -40,38 +41,63 @@ std::int64_t default_memory() {
 
 int default_threads() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
 
+namespace {
+
+// What the most demanding jobs need when a kernel may keep `keep_budget_bytes` between passes.
+struct Needs {
+  std::int64_t worker_bytes = 0;
+  std::int64_t state_bytes = 0;
+  const Job* widest = nullptr;
+  const Job* heaviest = nullptr;
+  std::int64_t sum() const noexcept { return worker_bytes + state_bytes; }
+};
+
+Needs needs_of(const Plan& plan, std::int64_t keep_budget_bytes) {
+  Needs needs;
+  for (const Job& job : plan.jobs) {
+    std::int64_t buffers = kCopyBufferBytes;
+    if (job.kind == Job::Kind::kMerge) {
+      const BoundParams params = bind_params(job);
+      const auto kernel = plan.method->make_kernel(kernel_spec(job, params, keep_budget_bytes));
+      buffers = worker_bytes(job, kernel.get());
+      if (kernel->kept_bytes() > needs.state_bytes) {
+        needs.state_bytes = kernel->kept_bytes();
+        needs.heaviest = &job;
+      }
+    }
+    if (buffers > needs.worker_bytes) {
+      needs.worker_bytes = buffers;
+      needs.widest = &job;
+    }
+  }
+  return needs;
+}
+
+}  // namespace
+
 MemoryPlan plan_memory(const Plan& plan, const RunOptions& options) {
   const std::int64_t budget = options.memory_bytes > 0 ? options.memory_bytes : default_memory();
   MemoryPlan memory;
   memory.workers = std::max(1, options.threads > 0 ? options.threads : default_threads());
   // Half for what kernels keep, half for buffers; whichever needs less leaves the rest to the other.
   memory.keep_budget_bytes = budget / 2;
-  std::int64_t largest_state = 0;
-  const Job* widest = nullptr;
-  const Job* heaviest = nullptr;
-  for (const Job& job : plan.jobs) {
-    std::int64_t buffers = kCopyBufferBytes;
-    if (job.kind == Job::Kind::kMerge) {
-      const BoundParams params = bind_params(job);
-      const auto kernel = plan.method->make_kernel(kernel_spec(job, params, memory.keep_budget_bytes));
-      buffers = worker_bytes(job, kernel.get());
-      if (kernel->kept_bytes() > largest_state) {
-        largest_state = kernel->kept_bytes();
-        heaviest = &job;
-      }
-    }
-    if (buffers > memory.worker_bytes) {
-      memory.worker_bytes = buffers;
-      widest = &job;
-    }
+  Needs needs = needs_of(plan, memory.keep_budget_bytes);
+  if (needs.sum() > budget) {
+    // Keeping nothing costs time only.
+    memory.keep_budget_bytes = 0;
+    needs = needs_of(plan, 0);
   }
-  if (memory.worker_bytes + largest_state > budget) {
+  if (needs.sum() > budget) {
     throw Error(ErrorCode::kNoSpace,
                 fmt::format("a memory budget of {} is too small: tensor {} needs {} of buffers{}; use --memory {} or more", render_bytes(budget),
-                            widest != nullptr ? widest->info.name : "?", render_bytes(memory.worker_bytes),
-                            heaviest != nullptr ? fmt::format(" and {} needs {} between passes", heaviest->info.name, render_bytes(largest_state)) : "",
-                            memory.worker_bytes + largest_state));
+                            needs.widest != nullptr ? printable(needs.widest->info.name) : "?", render_bytes(needs.worker_bytes),
+                            needs.heaviest != nullptr
+                                ? fmt::format(" and {} needs {} between passes", printable(needs.heaviest->info.name), render_bytes(needs.state_bytes))
+                                : "",
+                            needs.sum()));
   }
+  memory.worker_bytes = needs.worker_bytes;
+  const std::int64_t largest_state = needs.state_bytes;
   const std::int64_t for_workers = (budget - largest_state) / std::max<std::int64_t>(memory.worker_bytes, 1);
   memory.workers = static_cast<int>(std::clamp<std::int64_t>(for_workers, 1, memory.workers));
   memory.state_bytes = std::max(largest_state, std::min(budget - memory.workers * memory.worker_bytes, 2 * largest_state));

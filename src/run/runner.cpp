@@ -36,8 +36,8 @@ struct TilePart {
 struct ActiveJob {
   std::size_t index = 0;
   const Job* job = nullptr;
-  BoundParams params;
-  std::unique_ptr<Kernel> kernel;  // null for a copy
+  std::optional<BoundParams> params;  // of a merge
+  std::unique_ptr<Kernel> kernel;     // null for a copy
   bool mapping = false;
   int pass = 0;
   std::int64_t tiles = 0;
@@ -51,7 +51,9 @@ struct ActiveJob {
   std::vector<std::vector<std::uint64_t>> counts;  // one set per worker, so that counting needs no lock
   JobResult result;
 
-  ActiveJob(const Job& j, std::size_t i, int workers) : index(i), job(&j), params(bind_params(j)), counts(static_cast<std::size_t>(workers)) {}
+  ActiveJob(const Job& j, std::size_t i, int workers) : index(i), job(&j), counts(static_cast<std::size_t>(workers)) {
+    if (j.kind == Job::Kind::kMerge) params = bind_params(j);
+  }
 };
 
 struct Worker {
@@ -135,7 +137,7 @@ class Scheduler {
       active->mapping = true;
       active->tiles = ceil_div(job.bytes, kCopyChunk);
     } else {
-      active->kernel = plan_.method->make_kernel(kernel_spec(job, active->params, memory_.keep_budget_bytes));
+      active->kernel = plan_.method->make_kernel(kernel_spec(job, *active->params, memory_.keep_budget_bytes));
       active->state_bytes = active->kernel->kept_bytes();
       if (!active_.empty() && state_bytes_ + active->state_bytes > memory_.state_bytes) return false;
       active->kernel->prepare();
@@ -143,6 +145,7 @@ class Scheduler {
       active->mapping = active->kernel->first() == Next::kMap;
       begin_pass(*active);
     }
+    if (job.kind == Job::Kind::kMerge) result_.jobs[next_job_].measure.models.resize(job.sources.size());
     ++next_job_;
     if (active->tiles == 0) return true;  // an empty tensor has no bytes to write
     state_bytes_ += active->state_bytes;

@@ -196,4 +196,7 @@ class Params {
   mutable std::vector<bool> taken_;
 };
 
+// The value as reports show it: a default that depends on other parameters is told in words.
+std::string shown_value(const Params& params, std::size_t index);
+
 }  // namespace crucible

@@ -1,6 +1,7 @@
 #include "simd/ops.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 // The levels worth their compile time; the others in between give no gain here.
@@ -308,6 +309,7 @@ HWY_INLINE float elect_one(float base, const float* const* x, std::int64_t model
   *c.conflicts += plus && minus ? 1 : 0;
   if (c.normalize) mixed /= divisor == 0 ? 1.0 : divisor;
   mixed *= c.factor;
+  if (std::isnan(sum)) mixed = sum;
   return mixed == 0.0 ? base : static_cast<float>(static_cast<double>(base) + mixed);
 }
 
@@ -318,7 +320,9 @@ void Elect(const float* base, const float* const* x, std::int64_t models, const 
   const auto zero = hn::Zero(d);
   std::int64_t conflicts = 0;
   std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
+  // Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
+  constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
+  for (; !kEmulated && i + lanes <= n; i += lanes) {
     const auto value = [&](std::int64_t j) HWY_ATTR { return hn::Mul(hn::Set(d, c.scales[j]), hn::PromoteTo(d, hn::LoadU(df, x[j] + i))); };
     auto sum = zero;
     auto plus = hn::Lt(zero, zero);
@@ -346,6 +350,8 @@ void Elect(const float* base, const float* const* x, std::int64_t models, const 
     }
     if (c.normalize) mixed = hn::Div(mixed, hn::IfThenElse(hn::Eq(divisor, zero), hn::Set(d, 1.0), divisor));
     mixed = hn::Mul(mixed, hn::Set(d, c.factor));
+    // A NaN is on no side; dropping it would hide a damaged input.
+    mixed = hn::IfThenElse(hn::IsNaN(sum), sum, mixed);
     const auto b = hn::PromoteTo(d, hn::LoadU(df, base + i));
     // Where nothing moves the base stays as it is, its sign of zero included.
     const auto moved = hn::IfThenElse(hn::Eq(mixed, zero), b, hn::Add(b, mixed));
@@ -458,7 +464,9 @@ HWY_EXPORT(KeepBelow);
 
 void load_f16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF16)(in, out, n); }
 void load_bf16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadBF16)(in, out, n); }
-void load_f32(const void* in, float* out, std::int64_t n) noexcept { std::memcpy(out, in, static_cast<std::size_t>(n) * sizeof(float)); }
+void load_f32(const void* in, float* out, std::int64_t n) noexcept {
+  if (n > 0) std::memcpy(out, in, static_cast<std::size_t>(n) * sizeof(float));  // an empty span may have no address
+}
 void load_f64(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF64)(in, out, n); }
 std::int64_t store_f16(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreF16)(in, out, n); }
 std::int64_t store_bf16(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreBF16)(in, out, n); }

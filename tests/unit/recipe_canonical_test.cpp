@@ -50,8 +50,10 @@ TEST(RecipeCanonical, DifferentTextsOfOneRecipe) {
 }
 
 TEST(RecipeCanonical, GradientsFiltersSlicesAndModules) {
-  EXPECT_EQ(canonical("merge_method: slerp\nbase_model: a\nslices:\n- sources:\n  - {model: a, layer_range: [0, 4]}\n  - {model: b, layer_range: ['4', 8.0]}\n"
-                      "  parameters: {t: [{filter: \"self \\\"attn\\\"\", value: [0, 0.5]}, {filter: '*', value: 0.3}, {value: 1}]}\nout_dtype: float32\n"),
+  EXPECT_EQ(canonical("merge_method: slerp\nbase_model: a\nslices:\n- sources:\n  - {model: a, layer_range: [0, 4]}\n  - {model: b, "
+                      "layer_range: ['4', 8.0]}\n"
+                      "  parameters: {t: [{filter: \"self \\\"attn\\\"\", value: [0, 0.5]}, {filter: '*', value: 0.3}, {value: "
+                      "1}]}\nout_dtype: float32\n"),
             "merge_method: slerp\n"
             "base_model: \"a\"\n"
             "out_dtype: float32\n"
@@ -87,7 +89,9 @@ TEST(RecipeCanonical, DefaultsAreLeftOutOnlyWhereNothingIsBelow) {
 }
 
 TEST(RecipeCanonical, StrangeNames) {
-  const std::string text = canonical("merge_method: linear\nparameters: {weight: 1}\nmodels:\n- model: 'C:\\models\\a \"b\"'\n- model: {model: {path: 'x+y@z', revision: r}}\n- model: 'null'\n- model: 日本@ü\n");
+  const std::string text = canonical(
+      "merge_method: linear\nparameters: {weight: 1}\nmodels:\n- model: 'C:\\models\\a \"b\"'\n- model: {model: {path: 'x+y@z', revision: "
+      "r}}\n- model: 'null'\n- model: 日本@ü\n");
   EXPECT_NE(text.find("- model: \"C:\\\\models\\\\a \\\"b\\\"\"\n"), std::string::npos) << text;
   EXPECT_NE(text.find("- model: {model: {path: \"x+y@z\", revision: \"r\"}}\n"), std::string::npos) << text;
   EXPECT_NE(text.find("- model: \"null\"\n"), std::string::npos) << text;

@@ -15,7 +15,8 @@ std::string slices(const std::string& method, const std::string& sources, const 
 TEST(RecipeCheck, ExactlyOneOfModelsSlicesModules) {
   EXPECT_TRUE(read("merge_method: linear\n").says("nothing to merge: one of `models`, `slices` and `modules` is needed"));
   EXPECT_TRUE(read("merge_method: linear\nmodels: []\n").says("nothing to merge"));
-  EXPECT_TRUE(read("merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\nslices: [{sources: [{model: a, layer_range: [0, 1], parameters: {weight: 1}}]}]\n")
+  EXPECT_TRUE(read("merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\nslices: [{sources: [{model: a, layer_range: [0, "
+                   "1], parameters: {weight: 1}}]}]\n")
                   .says("`models` and `slices` are given, allowed is one of `models`, `slices` and `modules`"));
   EXPECT_TRUE(read("merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\nslices: []\n").is_clean());
 }
@@ -44,7 +45,8 @@ TEST(RecipeCheck, LayerRanges) {
 }
 
 TEST(RecipeCheck, SourcesOfASliceHaveEqualLengths) {
-  const Read r = read(slices("slerp", "{model: a, layer_range: [0, 4]}, {model: b, layer_range: [4, 9]}", "base_model: a\nparameters: {t: 0.5}\n"));
+  const Read r =
+      read(slices("slerp", "{model: a, layer_range: [0, 4]}, {model: b, layer_range: [4, 9]}", "base_model: a\nparameters: {t: 0.5}\n"));
   EXPECT_TRUE(r.says("all sources of a slice must have the same number of layers: this one has 5, the first one 4")) << r.text();
 }
 
@@ -59,7 +61,9 @@ TEST(RecipeCheck, BaseIsRequired) {
   EXPECT_TRUE(r.says("r.yml:1:15: error: `ties` needs a `base_model`")) << r.text();
   EXPECT_EQ(r.diagnostics.error_count(), 1);
   // A slice may bring its own.
-  EXPECT_TRUE(read("merge_method: slerp\nparameters: {t: 0}\nslices:\n  - base_model: a\n    sources: [{model: a, layer_range: [0, 1]}, {model: b, layer_range: [0, 1]}]\n").is_clean());
+  EXPECT_TRUE(read("merge_method: slerp\nparameters: {t: 0}\nslices:\n  - base_model: a\n    sources: [{model: a, layer_range: [0, 1]}, "
+                   "{model: b, layer_range: [0, 1]}]\n")
+                  .is_clean());
 }
 
 TEST(RecipeCheck, NumberOfModels) {
@@ -75,9 +79,11 @@ TEST(RecipeCheck, NumberOfModels) {
 }
 
 TEST(RecipeCheck, RequiredParametersOfModels) {
-  const std::string head = "merge_method: ties\nbase_model: b\nmodels:\n  - model: a\n  - model: c\n    parameters: {weight: 1}\n  - model: b\n";
+  const std::string head =
+      "merge_method: ties\nbase_model: b\nmodels:\n  - model: a\n  - model: c\n    parameters: {weight: 1}\n  - model: b\n";
   const Read r = read(head);
-  EXPECT_TRUE(r.says("r.yml:4:12: error: `weight` is missing for `a`: `ties` needs it for every model\n    - model: a\n             ^\n")) << r.text();
+  EXPECT_TRUE(r.says("r.yml:4:12: error: `weight` is missing for `a`: `ties` needs it for every model\n    - model: a\n             ^\n"))
+      << r.text();
   EXPECT_EQ(r.diagnostics.error_count(), 1) << r.text();
   EXPECT_TRUE(read(head + "parameters: {weight: 1}\n").is_clean());
   // Conditions without a fallback are left to the tensors.
@@ -117,15 +123,22 @@ TEST(RecipeCheck, BaseOutsideOfASlice) {
   const Read r = read("merge_method: slerp\nbase_model: base\nparameters: {t: 0.5}\nslices:\n" + one + one + one);
   EXPECT_FALSE(r.diagnostics.has_errors()) << r.text();
   EXPECT_EQ(r.diagnostics.items().size(), 1u) << r.text();
-  EXPECT_TRUE(r.says("r.yml:5:5: notice: the base model is not among the sources of this slice (and of 2 other slices): its layers are those of the first source")) << r.text();
+  EXPECT_TRUE(
+      r.says("r.yml:5:5: notice: the base model is not among the sources of this slice (and of 2 other slices): its layers are those of "
+             "the first source"))
+      << r.text();
   const std::string twice = "{model: base, layer_range: [0, 1]}, {model: base, layer_range: [1, 2]}, {model: a, layer_range: [0, 1]}";
-  EXPECT_TRUE(read(slices("slerp", twice, "base_model: base\nparameters: {t: 0.5}\n")).says("the base model `base` stands 2 times in this slice; allowed is once"));
+  EXPECT_TRUE(read(slices("slerp", twice, "base_model: base\nparameters: {t: 0.5}\n"))
+                  .says("the base model `base` stands 2 times in this slice; allowed is once"));
 }
 
 TEST(RecipeCheck, ParametersOfAListedBase) {
-  const Read r = read("merge_method: ties\nbase_model: b\nmodels:\n  - model: b\n    parameters: {weight: 0.3}\n  - model: a\n    parameters: {weight: 1}\n");
+  const Read r = read(
+      "merge_method: ties\nbase_model: b\nmodels:\n  - model: b\n    parameters: {weight: 0.3}\n  - model: a\n    parameters: {weight: "
+      "1}\n");
   EXPECT_FALSE(r.diagnostics.has_errors());
-  EXPECT_TRUE(r.says("r.yml:5:18: notice: `weight` has no effect here: `b` is the base model, which `ties` does not merge as an input")) << r.text();
+  EXPECT_TRUE(r.says("r.yml:5:18: notice: `weight` has no effect here: `b` is the base model, which `ties` does not merge as an input"))
+      << r.text();
   EXPECT_EQ(r.recipe.unused.size(), 1u);
   EXPECT_TRUE(r.recipe.models[0].parameters.empty());
 }
@@ -139,9 +152,10 @@ TEST(RecipeCheck, RepeatedModels) {
 }
 
 TEST(RecipeCheck, ReferencedModels) {
-  const Read r = read("merge_method: slerp\nbase_model: b\nparameters: {t: 0}\nslices:\n"
-                      "  - sources: [{model: a, layer_range: [0, 1]}, {model: b, layer_range: [0, 1]}]\n"
-                      "  - base_model: c\n    sources: [{model: a, layer_range: [0, 1]}, {model: c, layer_range: [0, 1]}]\n");
+  const Read r = read(
+      "merge_method: slerp\nbase_model: b\nparameters: {t: 0}\nslices:\n"
+      "  - sources: [{model: a, layer_range: [0, 1]}, {model: b, layer_range: [0, 1]}]\n"
+      "  - base_model: c\n    sources: [{model: a, layer_range: [0, 1]}, {model: c, layer_range: [0, 1]}]\n");
   ASSERT_TRUE(r.is_clean()) << r.text();
   std::string names;
   for (const ModelRef& m : r.recipe.referenced_models()) names += m.text() + " ";

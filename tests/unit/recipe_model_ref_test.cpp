@@ -45,8 +45,9 @@ TEST(ModelRef, Mappings) {
 }
 
 TEST(ModelRef, TextsAreUniqueAndReadBack) {
-  for (const char* yaml : {"a", "a@r", "a+l", "{model: {path: 'a+b'}}", "{model: {path: 'a@b', revision: 'x y'}}", "{model: a, override_architecture: 'Q\"'}",
-                           "{model: {path: '{model: x}'}}", "{model: {path: é}, lora: {path: 'p+q'}}"}) {
+  for (const char* yaml :
+       {"a", "a@r", "a+l", "{model: {path: 'a+b'}}", "{model: {path: 'a@b', revision: 'x y'}}", "{model: a, override_architecture: 'Q\"'}",
+        "{model: {path: '{model: x}'}}", "{model: {path: é}, lora: {path: 'p+q'}}"}) {
     const ModelRef ref = parse(yaml).ref.value();
     const std::string text = ref.text();
     const ModelRef again = parse(text.starts_with('{') ? text : "'" + text + "'").ref.value();
@@ -63,7 +64,9 @@ TEST(ModelRef, Mistakes) {
     EXPECT_FALSE(p.ref.has_value()) << yaml;
     return p.complaints;
   };
-  EXPECT_NE(complaint("a+b+c").find("r.yml:1:1: error: `a+b+c` has more than one `+`; a model reference is path[@revision][+lora[@revision]]"), std::string::npos);
+  EXPECT_NE(
+      complaint("a+b+c").find("r.yml:1:1: error: `a+b+c` has more than one `+`; a model reference is path[@revision][+lora[@revision]]"),
+      std::string::npos);
   EXPECT_NE(complaint("a@b@c").find("`a@b@c` has more than one `@`"), std::string::npos);
   EXPECT_NE(complaint("a@").find("`a@` has no revision after its `@`"), std::string::npos);
   EXPECT_NE(complaint("''").find("the path of a model is empty"), std::string::npos);

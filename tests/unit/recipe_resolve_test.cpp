@@ -51,8 +51,10 @@ TEST(Resolve, NearestLevelThatYieldsAValueWins) {
   const Settings slice = {conditional("attn", 0.2)};
   const Settings module = {conditional("norm", 0.3)};
   const Settings global = {plain(0.4)};
-  const std::vector<SettingLevel> levels = {
-      {Origin::Level::kModel, &model}, {Origin::Level::kSlice, &slice}, {Origin::Level::kModule, &module}, {Origin::Level::kGlobal, &global}};
+  const std::vector<SettingLevel> levels = {{Origin::Level::kModel, &model},
+                                            {Origin::Level::kSlice, &slice},
+                                            {Origin::Level::kModule, &module},
+                                            {Origin::Level::kGlobal, &global}};
   const auto value = [&](std::string_view tensor) { return std::get<double>(resolve(density_field(), levels, tensor, 0.0).value().value); };
   EXPECT_EQ(value("x.mlp.weight"), 0.1);
   EXPECT_EQ(value("x.attn.weight"), 0.2);
@@ -71,7 +73,8 @@ TEST(Resolve, FirstMatchingConditionWins) {
 }
 
 TEST(Resolve, OriginSaysWhere) {
-  const auto r = recipe_test::read(recipe_test::della_with("parameters:\n  density:\n    - filter: mlp\n      value: [0.2, 0.6]\n    - value: 0.5\n"));
+  const auto r =
+      recipe_test::read(recipe_test::della_with("parameters:\n  density:\n    - filter: mlp\n      value: [0.2, 0.6]\n    - value: 0.5\n"));
   ASSERT_TRUE(r.is_clean()) << r.text();
   const std::vector<SettingLevel> levels = {{Origin::Level::kGlobal, &r.recipe.parameters}};
   const auto gradient = resolve(density_field(), levels, "mlp", 0.5);

@@ -18,7 +18,8 @@ const Setting& setting(const Read& r, const std::string& name) {
 }
 
 TEST(RecipeSettings, Forms) {
-  for (const char* scalar : {"0.5", "\"0.5\"", "+.5", "5e-1", "[0.5]", "{value: 0.5}", "[{value: 0.5}]", "{value: [0.5], filter: null}", "[{value: 0.5, filter: '*'}]"}) {
+  for (const char* scalar : {"0.5", "\"0.5\"", "+.5", "5e-1", "[0.5]", "{value: 0.5}", "[{value: 0.5}]", "{value: [0.5], filter: null}",
+                             "[{value: 0.5, filter: '*'}]"}) {
     const Read r = density(scalar);
     ASSERT_TRUE(r.is_clean()) << scalar << r.text();
     const Setting& s = setting(r, "density");
@@ -79,13 +80,15 @@ TEST(RecipeSettings, NumbersAsPeopleWriteThem) {
 }
 
 TEST(RecipeSettings, UnusedParameters) {
-  const std::string text = "merge_method: slerp\nbase_model: b\nmodels:\n  - model: a\n    parameters:\n      weight: 0.5\nparameters:\n  t: 0.5\n  lambda: 1\n";
+  const std::string text =
+      "merge_method: slerp\nbase_model: b\nmodels:\n  - model: a\n    parameters:\n      weight: 0.5\nparameters:\n  t: 0.5\n  lambda: 1\n";
   const Read strict = read(text);
   EXPECT_EQ(strict.diagnostics.error_count(), 2) << strict.text();
-  EXPECT_TRUE(strict.says("r.yml:6:7: error: `weight` is not used by the method `slerp`: `slerp` has t\n"
-                          "        weight: 0.5\n"
-                          "        ^\n"
-                          "  hint: remove it, or pass --allow-unused\n"))
+  EXPECT_TRUE(
+      strict.says("r.yml:6:7: error: `weight` is not used by the method `slerp`: `slerp` has t\n"
+                  "        weight: 0.5\n"
+                  "        ^\n"
+                  "  hint: remove it, or pass --allow-unused\n"))
       << strict.text();
   const Read lenient = read_lenient(text);
   EXPECT_FALSE(lenient.diagnostics.has_errors()) << lenient.text();
@@ -101,8 +104,26 @@ TEST(RecipeSettings, UnusedParameters) {
 }
 
 TEST(RecipeSettings, ParametersOfEveryMergekitMethodAreKnown) {
-  for (const char* name : {"weight", "density", "epsilon", "gamma", "lambda", "rescale", "t", "scale", "select_topk", "filter_wise", "nuslerp_row_wise",
-                           "nuslerp_flatten", "normalize_weights", "eps", "max_iter", "tol", "r", "alpha", "int8_mask", "normalize"}) {
+  for (const char* name : {"weight",
+                           "density",
+                           "epsilon",
+                           "gamma",
+                           "lambda",
+                           "rescale",
+                           "t",
+                           "scale",
+                           "select_topk",
+                           "filter_wise",
+                           "nuslerp_row_wise",
+                           "nuslerp_flatten",
+                           "normalize_weights",
+                           "eps",
+                           "max_iter",
+                           "tol",
+                           "r",
+                           "alpha",
+                           "int8_mask",
+                           "normalize"}) {
     const Read r = read("merge_method: passthrough\nmodels: [{model: a}]\nparameters: {" + std::string(name) + ": 1}\n");
     const bool is_used = std::string(name) == "scale";
     EXPECT_EQ(r.says("is not used by the method `passthrough`"), !is_used) << name << r.text();
@@ -116,7 +137,7 @@ TEST(RecipeSettings, UnknownParameters) {
   EXPECT_TRUE(r.says("did you mean `density`?")) << r.text();
   EXPECT_TRUE(r.says("did you mean `density`? It is one minus the drop rate")) << r.text();
   EXPECT_TRUE(r.says("unknown parameter `frobnicate`")) << r.text();
-  EXPECT_FALSE(read_lenient(della_with("parameters: {frobnicate: 1}\n")).diagnostics.has_errors());
+  EXPECT_TRUE(read_lenient(della_with("parameters: {frobnicate: 1}\n")).diagnostics.has_errors());
 }
 
 TEST(RecipeSettings, GlobalParameterUnderAModel) {
@@ -129,11 +150,12 @@ TEST(RecipeSettings, GlobalParameterUnderAModel) {
   EXPECT_EQ(lenient.recipe.models[0].parameters.size(), 1u);
 }
 
-TEST(RecipeSettings, Int8MaskIsNoMistakeWhereMergekitHasIt) {
-  const Read r = read(della_with("parameters: {int8_mask: true}\n"));
-  EXPECT_FALSE(r.diagnostics.has_errors()) << r.text();
-  EXPECT_TRUE(r.says("notice: `int8_mask` has no effect")) << r.text();
-  EXPECT_EQ(r.recipe.unused.size(), 1u);
+TEST(RecipeSettings, Int8MaskIsGradedLikeEveryUnusedParameter) {
+  const std::string text = della_with("parameters: {int8_mask: true}\n");
+  EXPECT_EQ(read(text).diagnostics.error_count(), 1) << read(text).text();
+  const Read lenient = read_lenient(text);
+  EXPECT_FALSE(lenient.diagnostics.has_errors()) << lenient.text();
+  EXPECT_EQ(lenient.recipe.unused.size(), 1u);
 }
 
 TEST(RecipeSettings, FiltersThatLookLikePatternsAndConditionsNeverReached) {

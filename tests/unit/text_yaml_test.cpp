@@ -67,8 +67,11 @@ TEST(Yaml, PlaceOfANodeWithAnchorOrTagIsItsText) {
 }
 
 TEST(Yaml, LineEndsAndMarkers) {
-  for (const std::string text : {"a: 1\nb: 2\n", "a: 1\r\nb: 2\r\n", "a: 1\rb: 2\r", "\xEF\xBB\xBF" "a: 1\nb: 2", "\n\n  a: 1\n  b: 2\n",
-                                 "---\na: 1\nb: 2\n...\n", "%YAML 1.1\n---\na: 1\nb: 2\n", "\t\n \t \na: 1\nb: 2\n", "# c\na: 1 # c\n# d\nb: 2\n"}) {
+  for (const std::string text : {"a: 1\nb: 2\n", "a: 1\r\nb: 2\r\n", "a: 1\rb: 2\r",
+                                 "\xEF\xBB\xBF"
+                                 "a: 1\nb: 2",
+                                 "\n\n  a: 1\n  b: 2\n", "---\na: 1\nb: 2\n...\n", "%YAML 1.1\n---\na: 1\nb: 2\n", "\t\n \t \na: 1\nb: 2\n",
+                                 "# c\na: 1 # c\n# d\nb: 2\n"}) {
     const Parsed p = parse(text);
     ASSERT_TRUE(p.diagnostics.empty()) << text << p.text();
     ASSERT_EQ(p.documents.size(), 1u) << text;
@@ -136,7 +139,8 @@ TEST(Yaml, BombsAreRefused) {
   for (int i = 0; i < 100000; ++i) wide += "*a, ";
   EXPECT_NE(parse(wide + "]\n").text().find("with its aliases expanded it has more than"), std::string::npos);
   std::string merges = "a: &a {b: 1}\nc:\n";
-  EXPECT_NE(parse(merges + "  <<: [*a, *a, *a, *a]\n", {.bytes = 1000, .depth = 8, .nodes = 10}).text().find("more than 10 values"), std::string::npos);
+  EXPECT_NE(parse(merges + "  <<: [*a, *a, *a, *a]\n", {.bytes = 1000, .depth = 8, .nodes = 10}).text().find("more than 10 values"),
+            std::string::npos);
 }
 
 TEST(Yaml, DepthIsLimited) {
@@ -151,12 +155,15 @@ TEST(Yaml, DepthIsLimited) {
   EXPECT_TRUE(parse(std::string(1u << 20, '[')).diagnostics.has_errors());
   EXPECT_TRUE(parse(std::string(1u << 20, '{')).diagnostics.has_errors());
   std::string aliases = "a: &a [[[[[[x]]]]]]\nb: [[[[*a]]]]\n";
-  EXPECT_NE(parse(aliases, {.bytes = 1000, .depth = 8, .nodes = 100}).text().find("nested too deeply: more than 8 levels with this alias"), std::string::npos);
+  EXPECT_NE(parse(aliases, {.bytes = 1000, .depth = 8, .nodes = 100}).text().find("nested too deeply: more than 8 levels with this alias"),
+            std::string::npos);
 }
 
 TEST(Yaml, SizeIsLimited) {
-  EXPECT_NE(parse(std::string(2000, '#'), {.bytes = 1000, .depth = 8, .nodes = 10}).text().find("more than the 1.00 kB that are read"), std::string::npos);
-  EXPECT_NE(parse("a: \"" + std::string(1u << 20, 'x') + "\"\n").text().find("a single value or list in brackets is too long"), std::string::npos);
+  EXPECT_NE(parse(std::string(2000, '#'), {.bytes = 1000, .depth = 8, .nodes = 10}).text().find("more than the 1.00 kB that are read"),
+            std::string::npos);
+  EXPECT_NE(parse("a: \"" + std::string(1u << 20, 'x') + "\"\n").text().find("a single value or list in brackets is too long"),
+            std::string::npos);
 }
 
 TEST(Yaml, TagsAndStrangeKeysAreRefused) {
@@ -176,8 +183,9 @@ TEST(Yaml, ErrorsOfSyntaxAreExplained) {
     const char* expected;
   };
   const Case cases[] = {
-      {"model: \"C:\\models\\a\"\n", "r.yml:1:11: error: unknown escape in a text in double quotes\n  model: \"C:\\models\\a\"\n            ^\n"
-                                     "  hint: write a Windows path in single quotes"},
+      {"model: \"C:\\models\\a\"\n",
+       "r.yml:1:11: error: unknown escape in a text in double quotes\n  model: \"C:\\models\\a\"\n            ^\n"
+       "  hint: write a Windows path in single quotes"},
       {"a:\n\tb: 1\n", "r.yml:2:1: error: a tab is used for indentation\n  \tb: 1\n  ^\n  hint: YAML is indented with spaces only"},
       {"models:\n  - model: a\n\tparameters:\n", "r.yml:3:1: error: a tab is used for indentation"},
       {"é: b: c\n", "r.yml:1:5: error: a `:` is not allowed here\n  é: b: c\n      ^\n"},
@@ -195,7 +203,11 @@ TEST(Yaml, ErrorsOfSyntaxAreExplained) {
 }
 
 TEST(Yaml, BytesThatAreNoText) {
-  EXPECT_NE(parse("\xFF\xFE" "a").text().find("the file is in UTF-16"), std::string::npos);
+  EXPECT_NE(parse("\xFF\xFE"
+                  "a")
+                .text()
+                .find("the file is in UTF-16"),
+            std::string::npos);
   EXPECT_NE(parse("é: 1\né: \xFF\n").text().find("r.yml:2:4: error: the text is not valid UTF-8: byte 0xff"), std::string::npos);
   EXPECT_NE(parse("a: \xC3").text().find("r.yml:1:4: error: the text is not valid UTF-8: byte 0xc3"), std::string::npos);
   const std::string escape = parse("a: \x1b[31m\n").text();
@@ -203,7 +215,9 @@ TEST(Yaml, BytesThatAreNoText) {
   EXPECT_EQ(escape.find('\x1b'), std::string::npos);
   EXPECT_TRUE(parse(std::string("a: \0b", 5)).diagnostics.has_errors());
   EXPECT_TRUE(parse("a: b\x04\nc: d\n").diagnostics.has_errors());
-  EXPECT_TRUE(parse("a: \xC2\x9B" "31m\n").diagnostics.has_errors());
+  EXPECT_TRUE(parse("a: \xC2\x9B"
+                    "31m\n")
+                  .diagnostics.has_errors());
 }
 
 TEST(Yaml, CharactersThatStartNothing) {
@@ -239,7 +253,10 @@ TEST(Lines, LineOf) {
   EXPECT_EQ(line_of("a\r\nb\rc\nd", 3), "c");
   EXPECT_EQ(line_of("a\r\nb\rc\nd", 4), "d");
   EXPECT_EQ(line_of("a", 2), "");
-  EXPECT_EQ(line_of("\xEF\xBB\xBF" "a", 1), "a");
+  EXPECT_EQ(line_of("\xEF\xBB\xBF"
+                    "a",
+                    1),
+            "a");
   EXPECT_EQ(line_of("a", 0), "");
 }
 

@@ -1,5 +1,6 @@
 #include "commands/shared/merge_options.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -9,6 +10,8 @@
 
 #include "base/text_util.h"
 #include "base/units.h"
+#include "io/file.h"
+#include "io/folder_swap.h"
 #include "report/library.h"
 #include "simd/ops.h"
 
@@ -19,6 +22,13 @@ std::int64_t size_option(std::string_view option, const std::string& text, Diagn
   const auto bytes = parse_size(text);
   if (!bytes) diagnostics.error({}, fmt::format("{} is `{}`: not a size", option, printable(text)), "write 500M, 2GiB, 5G, 5B (10^9) or plain bytes");
   return bytes.value_or(0);
+}
+
+// As OutputFolder sees it; here the option that helps can be named, before anything is planned.
+bool holds_something(const std::string& folder) {
+  if (!is_folder(folder)) return false;
+  const std::vector<std::string> names = list_folder(folder);
+  return std::any_of(names.begin(), names.end(), [](const std::string& n) { return n != "lost+found"; });
 }
 
 }  // namespace
@@ -36,7 +46,7 @@ void declare_thread_options(CLI::App& app, MergeOptions& o) {
 void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
   app.add_option("recipe", o.recipe, "recipe file (YAML); - reads standard input")->required();
   declare_model_option(app, o);
-  app.add_option("--seed", o.request.seed, "seed of all random choices")->capture_default_str();
+  app.add_option("--seed", o.request.seed, "seed of all random choices")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_flag("--strict", o.request.notices_are_errors, "treat notices as errors");
   app.add_flag("--allow-unused", o.allow_unused, "parameters that the method does not use are notices, not errors");
   app.add_option("--out-shard-size", o.shard_size, "largest weight file: 5G, 500M, 2GiB, 5B (10^9) or bytes; 0 = one file")->capture_default_str();
@@ -50,7 +60,9 @@ void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
 MergeRequest make_request(const MergeOptions& o) {
   Diagnostics problems;
   MergeRequest request = o.request;
-  request.shard_bytes = size_option("--out-shard-size", o.shard_size, problems);
+  // As in mergekit, a limit of zero or below means no limit.
+  const bool no_limit = o.shard_size.size() > 1 && o.shard_size.front() == '-' && parse_size(std::string_view(o.shard_size).substr(1));
+  request.shard_bytes = no_limit ? 0 : size_option("--out-shard-size", o.shard_size, problems);
   if (!o.memory.empty()) request.memory_bytes = size_option("--memory", o.memory, problems);
   for (const std::string& model : o.models) {
     const std::size_t equals = model.find('=');
@@ -68,6 +80,7 @@ MergeRequest make_request(const MergeOptions& o) {
   if (o.recipe == "-") {
     request.recipe_file = "<standard input>";
     request.recipe_text = {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+    if (stop_requested().load()) throw Error(ErrorCode::kInterrupted, "interrupted while reading the recipe from standard input");
     if (request.recipe_text.empty()) request.recipe_text = "\n";  // empty text would mean the file
   }
   request.unused = o.allow_unused ? UnusedParameters::kNotice : UnusedParameters::kError;
@@ -88,6 +101,12 @@ Plan plan_or_throw(const MergeRequest& request, Talk talk) {
 
 int merge_into(const MergeOptions& o, const std::string& target) {
   MergeRequest request = make_request(o);
+  if (!o.overwrite && holds_something(target)) {
+    Diagnostics refused;
+    refused.error({}, fmt::format("output folder {}: exists and is not empty", printable(target, 400)),
+                  "--overwrite replaces the model in it, in one step, and keeps other files");
+    refused.throw_if_errors();
+  }
   const Plan plan = plan_or_throw(request, talk_of(o));
   const MemoryPlan memory = plan_memory(plan, run_options(request));
   if (!o.quiet) {

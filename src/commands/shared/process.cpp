@@ -1,30 +1,45 @@
 #include "commands/shared/process.h"
 
 #include <csignal>
+#include <semaphore.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 #include <fmt/format.h>
 
 #include "base/text_util.h"
+#include "io/output_folder.h"
 
 namespace crucible {
 namespace {
 
 std::atomic<bool> g_stop{false};
 
-extern "C" void on_signal(int signal_number) {
-  if (g_stop.exchange(true)) _exit(128 + signal_number);
+sem_t g_second_signal;
+
+extern "C" void on_signal(int) {
+  if (g_stop.exchange(true)) sem_post(&g_second_signal);
+}
+
+// A signal handler may not remove folders, so a thread waits to do it.
+void leave_at_second_signal() {
+  while (sem_wait(&g_second_signal) != 0 && errno == EINTR) {
+  }
+  abandon_all_outputs();
+  _exit(exit_code_of(ErrorCode::kInterrupted));
 }
 
 }  // namespace
 
 void prepare_process() {
+  if (sem_init(&g_second_signal, 0, 0) == 0) std::thread(leave_at_second_signal).detach();
   struct sigaction action {};
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);

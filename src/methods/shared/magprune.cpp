@@ -166,6 +166,7 @@ class ScopeMagPrune final : public Sparsifier {
 
   void prepare() override {
     plan_ = RampPlan(ramp_);
+    gathered_.reserve(static_cast<std::size_t>(window_));
     if (divides()) {
       ranks_.assign(static_cast<std::size_t>(spec_.tiling.elems), 0);
     } else {

@@ -19,6 +19,8 @@ class TaskArithmeticKernel final : public Kernel {
       : election_(design.election), tile_elems_(spec.tiling.tile_elems), lambda_(spec.global->take(&Global::lambda)), normalize_(spec.global->take(&Global::normalize)) {
     const bool can_rescale = spec.global->table().find("rescale").has_value();
     const Rescale rescale = can_rescale ? spec.global->take(&Global::rescale) : Rescale::kNone;
+    // Only task vectors are ranked. A job that has none takes the scope all the same: the parameter does reach this arithmetic.
+    if (spec.models.empty() && spec.global->table().find("rank_scope").has_value()) static_cast<void>(spec.global->take(&Global::rank_scope));
     for (std::size_t i = 0; i < spec.models.size(); ++i) {
       weights_.push_back(spec.models[i].take(&Model::weight));
       sparsifiers_.push_back(design.sparsify == nullptr ? make_keep_all() : design.sparsify(spec, i, rescale));
@@ -211,7 +213,8 @@ Field epsilon_field() {
                "half width of the ramp of keep probabilities: the smallest magnitude is kept with density - epsilon, the largest with "
                "density + epsilon")
       .range(0, 1)
-      .neutral(0.0);
+      .neutral(0.0)
+      .default_is("0.15, or half of window");
 }
 Field window_field() {
   return field(&Model::window, "window", "full width of the ramp, as in the paper; instead of epsilon, never beside it")

@@ -1,0 +1,236 @@
+"""The deterministic methods in float64 numpy, and what decides how far two float32 programs may differ.
+
+Written from the formulas; it shares no code with either program. Task vectors are x - base rounded once to
+float32, as in both programs, so that all three rank the same numbers.
+"""
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+FAMILY = ("task_arithmetic", "ties", "dare_linear", "dare_ties", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties")
+ELECTS = ("ties", "dare_ties", "della", "breadcrumbs_ties")
+NORMALIZES = ("ties", "della")  # by default
+LAYER = re.compile(r"(\.layers\.)(\d+)\.")
+LAST = re.compile(r"^(lm_head|model\.norm|model\.final_layernorm)\b")
+
+
+# --- the recipe language ---------------------------------------------------------------------------------------------
+
+def evaluate(setting, name, t):
+    """A scalar, a gradient over t, or conditions on the tensor's name. None: no value at this level."""
+    if isinstance(setting, dict):
+        setting = [setting]
+    if isinstance(setting, list) and setting and isinstance(setting[0], dict):
+        for entry in setting:
+            wanted = entry.get("filter")
+            if wanted is None or wanted == "*" or wanted in name:
+                return evaluate(entry["value"], name, t)
+        return None
+    if isinstance(setting, list):
+        at = t * (len(setting) - 1)
+        low = int(at)
+        high = min(low + 1, len(setting) - 1)
+        return (1 - (at - low)) * setting[low] + (at - low) * setting[high]
+    return setting
+
+
+def first_of(key, levels, name, t, default=None):
+    for level in levels:
+        if level and key in level:
+            value = evaluate(level[key], name, t)
+            if value is not None:
+                return value
+    return default
+
+
+@dataclass
+class Job:
+    """One output tensor: which tensors of which models make it, and with what parameters."""
+    name: str
+    base: str | None            # input tensor name in the base model
+    inputs: list                # (model, input tensor name, parameters)
+    options: "Lookup"           # parameters that are not per model
+
+
+class Lookup:
+    """Parameters on demand: p("weight"), p("density", 1.0)."""
+
+    def __init__(self, levels, name, t):
+        self.levels, self.tensor, self.t = levels, name, t
+
+    def __call__(self, key, default=None):
+        return first_of(key, self.levels, self.tensor, self.t, default)
+
+
+def jobs_of(recipe, names, layer_count):
+    """`names`: the tensors of an input model of `layer_count` layers."""
+    base = recipe.get("base_model")
+    base_is_input = recipe["merge_method"] in ("linear", "passthrough")  # there it is a model like the others, where listed
+    slices = recipe.get("slices") or [{"sources": [dict(m, layer_range=[0, layer_count]) for m in recipe["models"]]}]
+    top = recipe.get("parameters")
+
+    def job(name, out_slice, t, renumber=None, out_index=None):
+        to = (lambda index: LAYER.sub(rf"\g<1>{index}.", name)) if renumber is not None else (lambda index: name)
+        out_name = to(out_index)
+        inputs = []
+        for source in out_slice["sources"]:
+            read = to(source["layer_range"][0] + renumber) if renumber is not None else name
+            levels = [source.get("parameters"), out_slice.get("parameters"), top]
+            inputs.append((source["model"], read, Lookup(levels, read, t)))
+        base_name = next((read for model, read, _ in inputs if model == base), inputs[0][1]) if base else None
+        if not base_is_input:
+            inputs = [i for i in inputs if i[0] != base]
+        return Job(out_name, base_name, inputs, Lookup([out_slice.get("parameters"), top], out_name, t))
+
+    jobs = []
+    for name in names:
+        layer = LAYER.search(name)
+        if layer is None:
+            jobs.append(job(name, slices[-1] if LAST.match(name) else slices[0], 0.0))
+        elif int(layer.group(2)) == 0:
+            out_index = 0
+            for out_slice in slices:
+                start, end = out_slice["sources"][0]["layer_range"]
+                for k in range(end - start):
+                    t = k / (end - start - 1) if end - start > 1 else 1.0
+                    jobs.append(job(name, out_slice, t, k, out_index))
+                    out_index += 1
+    return jobs
+
+
+# --- the methods -----------------------------------------------------------------------------------------------------
+
+@dataclass
+class Expected:
+    value: np.ndarray           # float64
+    largest: np.ndarray         # magnitude of the largest operand of each element
+    magnitude_tie: np.ndarray   # the element's fate hangs on the order of equal magnitudes at a cut
+    sign_tie: np.ndarray        # ... or on the sign of a sum that is almost 0
+
+
+def spacing(magnitude, dtype="float32"):
+    """One unit in the last place of numbers of this magnitude."""
+    digits, lowest = {"float32": (23, -126), "bfloat16": (7, -126), "float16": (10, -14)}[dtype]
+    exponent = np.frexp(magnitude)[1] - 1
+    return np.ldexp(1.0, np.maximum(exponent, lowest) - digits)
+
+
+def band(delta, skip, keep):
+    """Keeps `keep` entries after the `skip` largest, equal magnitudes by lower index. Also: which entries a tie decides."""
+    magnitude = np.abs(delta)
+    order = np.argsort(-magnitude, kind="stable")
+    kept = np.zeros(delta.shape)
+    chosen = order[skip:skip + keep]
+    kept[chosen] = delta[chosen]
+    tie = np.zeros(delta.shape, bool)
+    for cut in (skip, skip + keep):
+        if 0 < cut < len(order) and magnitude[order[cut - 1]] == magnitude[order[cut]] > 0:
+            tie |= magnitude == magnitude[order[cut]]
+    return kept, tie
+
+
+def sparsify(method, delta, p):
+    density = p("density", 1.0)
+    n = delta.size
+    nothing = np.zeros(n, bool)
+    if method == "task_arithmetic" or density >= 1:
+        return delta, nothing
+    keep = int(density * n)
+    if method == "ties":
+        return band(delta, 0, keep)
+    if method.startswith("breadcrumbs"):
+        return band(delta, min(int(p("gamma", 0.01) * n), n - keep), keep)
+    raise AssertionError(f"{method} with a density below 1 is random")
+
+
+def rescaled(delta, kept):
+    before, after = np.abs(delta).sum(), np.abs(kept).sum()
+    return kept * (before / after) if before > 0 and after > 0 else kept
+
+
+def task_arithmetic(method, base, models, options):
+    """`models`: (tensor, parameters), both tensors float32 and flat."""
+    tie = np.zeros(base.size, bool)
+    kept, weights = [], []
+    for x, p in models:
+        delta = (x - base).astype(np.float64)  # the subtraction is float32's
+        mine, mine_tie = sparsify(method, delta, p)
+        if options("rescale", method.startswith(("dare", "della"))):
+            mine = rescaled(delta, mine)
+        tie |= mine_tie
+        kept.append(mine)
+        weights.append(p("weight"))
+    base64 = base.astype(np.float64)
+    if not kept:
+        return Expected(base64, np.abs(base64), tie, tie)
+    weights = np.array(weights, np.float64)[:, None]
+    weighted = np.stack(kept) * weights
+    total = weighted.sum(0)
+    sign_tie = np.zeros(base.size, bool)
+    counted = np.ones(weighted.shape, bool)
+    if method in ELECTS:
+        counted = np.sign(weighted) == np.where(total >= 0, 1, -1)
+        both_sides = (weighted > 0).any(0) & (weighted < 0).any(0)
+        sign_tie = both_sides & (np.abs(total) <= 4 * spacing(np.abs(weighted).max(0)))
+    divisor = np.ones(base.size)
+    if options("normalize", method in NORMALIZES):
+        divisor = (weights * counted).sum(0)
+        divisor = np.where(divisor == 0 if method in ELECTS else np.abs(divisor) < 1e-8, 1.0, divisor)
+    factor = options("lambda", 1.0) / divisor
+    value = base64 + (weighted * counted).sum(0) * factor
+    largest = np.max([np.abs(base64), *(np.abs(x.astype(np.float64)) for x, _ in models), np.abs(value),
+                      *np.abs(weighted * factor)], axis=0)
+    return Expected(value, largest, tie, sign_tie)
+
+
+def linear(models, options):
+    weights = np.array([p("weight") for _, p in models], np.float64)
+    x = np.stack([x.astype(np.float64) for x, _ in models])
+    terms = x * weights[:, None] / (weights.sum() if options("normalize", True) else 1.0)
+    value = terms.sum(0)
+    nothing = np.zeros(value.shape, bool)
+    return Expected(value, np.max([*np.abs(x), *np.abs(terms), np.abs(value)], axis=0), nothing, nothing)
+
+
+def slerp(base, models, options):
+    t = options("t")
+    v0 = base.astype(np.float64)
+    nothing = np.zeros(v0.shape, bool)
+    if not models:
+        return Expected(v0, np.abs(v0), nothing, nothing)
+    v1 = models[0][0].astype(np.float64)
+    unit = [v / np.linalg.norm(v) if np.linalg.norm(v) > 1e-8 else v for v in (v0, v1)]
+    cosine = float((unit[0] * unit[1]).sum())
+    # float32 and float64 must take the same branch for a comparison to mean anything.
+    assert abs(abs(cosine) - 0.9995) > 1e-5, "make another model: this one stands at the edge of slerp's branches"
+    if abs(cosine) > 0.9995:
+        s0, s1 = 1 - t, t
+    else:
+        angle = np.arccos(cosine)
+        s0, s1 = np.sin(angle * (1 - t)) / np.sin(angle), np.sin(angle * t) / np.sin(angle)
+    value = s0 * v0 + s1 * v1
+    return Expected(value, np.max([np.abs(v0), np.abs(v1), np.abs(s0 * v0), np.abs(s1 * v1), np.abs(value)], axis=0), nothing, nothing)
+
+
+def passthrough(models):
+    x, p = models[0]
+    value = x.astype(np.float64) * p("scale", 1.0)
+    nothing = np.zeros(value.shape, bool)
+    return Expected(value, np.maximum(np.abs(x.astype(np.float64)), np.abs(value)), nothing, nothing)
+
+
+def expected_of(recipe, job, tensors):
+    """`tensors`: model name -> tensor name -> float32 numpy array (any shape)."""
+    flat = lambda model, name: tensors[model][name].astype(np.float32).ravel()
+    models = [(flat(model, name), p) for model, name, p in job.inputs]
+    method = recipe["merge_method"]
+    base = flat(recipe["base_model"], job.base) if job.base else None
+    if method in FAMILY:
+        return task_arithmetic(method, base, models, job.options)
+    if method == "slerp":
+        return slerp(base, models, job.options)
+    if method == "linear":
+        return linear(models, job.options)
+    assert method == "passthrough"
+    return passthrough(models)

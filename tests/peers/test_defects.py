@@ -1,0 +1,195 @@
+"""Where mergekit 0.1.4 is wrong: Crucible gives what the formula says, and mergekit still differs or stops.
+
+Each test is named after the defect's number in the project's list. When a new mergekit release repairs one,
+its test fails here and the recipe can move to the agreement tests.
+"""
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from compare import assert_exact
+from models import COMMON, fine_tune, make_tokenizer, save
+from programs import crucible, crucible_merge, mergekit, read_tensors, with_paths, write_recipe
+from test_agreement import models, recipe, slices_of, w
+
+
+def ours_and_theirs(made, family, box):
+    """Crucible's tensors; mergekit's tensors, or the exception that ended it."""
+    written = write_recipe(made, family.folders, box / "recipe.yml")
+    crucible_merge(written, box / "crucible")
+    error = mergekit(written, box / "mergekit")
+    return read_tensors(box / "crucible"), error or read_tensors(box / "mergekit")
+
+
+@pytest.mark.parametrize("method", ["breadcrumbs", "breadcrumbs_ties"])
+def test_D2_breadcrumbs_without_outliers(method, family, box):
+    fam = family("llama")
+    made = recipe(method, models(a=w(0.5), b=w(0.5)), "base", density=0.9, gamma=0.0)
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    assert all(np.array_equal(t.numpy(), fam.tensors["base"][n]) for n, t in theirs.items()), "mergekit keeps nothing at gamma 0"
+
+
+def test_D2_breadcrumbs_on_small_tensors(family, box):
+    """The default gamma drops 1 %: none of the 64 entries of a norm."""
+    fam = family("llama")
+    made = recipe("breadcrumbs", models(a=w(0.5), b=w(0.5)), "base", density=0.9)
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    same = lambda n: np.array_equal(theirs[n].numpy(), fam.tensors["base"][n])
+    assert same("model.norm.weight") and not same("lm_head.weight")
+
+
+def test_D7_a_single_condition(family, box):
+    fam = family("llama")
+    made = recipe("passthrough", models(a=dict(scale={"filter": "mlp", "value": 0.5})))
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    assert isinstance(theirs, RuntimeError) and "Unexpected setting value" in str(theirs)
+
+
+def test_D9_linear_takes_no_part_of_an_unlisted_base(family, box):
+    fam = family("llama")
+    made = recipe("linear", models(a=w(0.4), b=w(0.6)), base="base")
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    assert isinstance(theirs, TypeError), "mergekit adds the base as an input without a weight"
+
+
+def test_D9_linear_with_one_weight_for_all(family, box):
+    fam = family("llama")
+    made = recipe("linear", models(a={}, b={}), base="base", weight=0.5)
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    name = "lm_head.weight"
+    of_three = sum(fam.tensors[m][name].astype(np.float64) for m in ("a", "b", "base")) / 3
+    assert np.allclose(theirs[name].numpy(), of_three, atol=1e-6), "mergekit averages the base in"
+
+
+def test_D9_passthrough_with_a_base(family, box):
+    fam = family("llama")
+    made = recipe("passthrough", models(a={}), base="base")
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    assert isinstance(theirs, RuntimeError) and "exactly one tensor" in str(theirs)
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """A model whose down projections are columns: their rows have one element."""
+    folder = tmp_path_factory.mktemp("narrow")
+    generator = torch.Generator().manual_seed(3)
+    torch.manual_seed(3)
+    config = LlamaConfig(**COMMON, num_hidden_layers=6, intermediate_size=1, num_key_value_heads=2)
+    state = {n: x.clone() for n, x in AutoModelForCausalLM.from_config(config).state_dict().items()}
+    tokenizer = make_tokenizer()
+    return {name: save(config, s, torch.float32, folder / name, tokenizer)
+            for name, s in {"base": state, "a": fine_tune(state, generator)}.items()}
+
+
+@pytest.mark.parametrize("method", ["della", "della_linear"])
+def test_D10_rows_of_one_element(method, narrow, box):
+    made = recipe(method, models(a=w(1.0)), "base", density=0.6, epsilon=0.3, rescale=False)
+    written = write_recipe(made, narrow, box / "recipe.yml")
+    crucible_merge(written, box / "crucible")
+    ours, base = read_tensors(box / "crucible"), read_tensors(narrow["base"])
+    kept = torch.cat([(ours[n] != base[n]).flatten() for n in ours if "down_proj" in n])
+    assert kept.numel() == 6 * 64
+    assert abs(kept.double().mean() - 0.6) < 5 * (0.6 * 0.4 / kept.numel()) ** 0.5, "kept with probability density"
+    error = mergekit(written, box / "mergekit")
+    assert isinstance(error, RuntimeError), "NaN probabilities"
+
+
+def test_D13_tensors_outside_the_architecture(family, box):
+    fam = family("llama")
+    folders = {}
+    extra = {"a": 1.0, "b": 3.0}
+    for name, value in extra.items():
+        folders[name] = box / name
+        crucible_merge(write_recipe(recipe("passthrough", models(a={})), {"a": fam.folders[name]}, box / "copy.yml"), folders[name])
+        file = folders[name] / "model.safetensors"
+        save_file({**load_file(file), "model.layers.0.mlp.gate_proj.bias": torch.full((96,), value)}, file, {"format": "pt"})
+    written = write_recipe(recipe("linear", models(a=w(0.5), b=w(0.5))), folders, box / "recipe.yml")
+    crucible_merge(written, box / "crucible")
+    assert torch.equal(read_tensors(box / "crucible")["model.layers.0.mlp.gate_proj.bias"], torch.full((96,), 2.0))
+    assert mergekit(written, box / "mergekit") is None
+    assert "model.layers.0.mlp.gate_proj.bias" not in read_tensors(box / "mergekit"), "mergekit drops it without a word"
+
+
+def test_D15_one_model_twice_in_a_slice(family, box):
+    fam = family("llama")
+    made = recipe("linear", slices=[{"sources": [
+        {"model": "a", "layer_range": [0, 2], "parameters": w(0.2)},
+        {"model": "a", "layer_range": [2, 4], "parameters": w(0.8)}]}])
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert np.allclose(theirs[name].numpy(), fam.tensors["a"]["model.layers.2.mlp.up_proj.weight"], atol=1e-6), "mergekit takes the last alone"
+
+
+@pytest.mark.parametrize("method", ["linear", "ties"])
+def test_D32_bfloat16_is_rounded_once(method, family, box):
+    """`dtype: bfloat16` names the output's type; mergekit computes in it."""
+    fam = family("llama", "bfloat16")
+    made = dict(recipe(method, models(a=w(0.3), b=w(0.45), c=w(0.7)), "base" if method == "ties" else None), dtype="bfloat16")
+    ours, theirs = ours_and_theirs(made, fam, box)
+    exact = dict(made, dtype="float32")
+    crucible_merge(write_recipe(exact, fam.folders, box / "exact.yml"), box / "exact")
+    in_float32 = read_tensors(box / "exact")
+    assert_exact(exact, fam, in_float32)
+    assert all(torch.equal(t, in_float32[n].to(torch.bfloat16)) for n, t in ours.items())
+    apart = sum(int((t != theirs[n]).sum()) for n, t in ours.items()) / sum(t.numel() for t in ours.values())
+    assert apart > 0.02, "mergekit's bfloat16 arithmetic shows"
+
+
+@pytest.mark.parametrize("density", [0.01, 0.0])
+def test_D35_ties_that_keep_nothing_of_a_small_tensor(density, family, box):
+    fam = family("llama")
+    made = recipe("ties", models(a=w(1.0), b=w(0.5)), "base", density=density)
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    assert isinstance(theirs, AssertionError)
+
+
+def test_D42_no_stale_index(family, box):
+    """A sharded result replaced by a single file: an index left behind would win on load."""
+    fam = family("llama")
+    written = write_recipe(recipe("linear", models(a=w(0.5), b=w(0.5))), fam.folders, box / "recipe.yml")
+    again = write_recipe(recipe("passthrough", models(c={})), fam.folders, box / "again.yml")
+    crucible_merge(written, box / "crucible", "--out-shard-size", "100K")
+    assert (box / "crucible" / "model.safetensors.index.json").exists()
+    crucible_merge(again, box / "crucible", "--overwrite")
+    assert not list((box / "crucible").glob("model*index*")) and len(list((box / "crucible").glob("*.safetensors"))) == 1
+    name = "lm_head.weight"
+    loaded = AutoModelForCausalLM.from_pretrained(box / "crucible").state_dict()[name]
+    assert np.array_equal(loaded.numpy(), fam.tensors["c"][name])
+    assert mergekit(written, box / "mergekit", "--out-shard-size", "100K") is None and mergekit(again, box / "mergekit") is None
+    assert (box / "mergekit" / "model.safetensors.index.json").exists()
+
+
+def test_D51_slices_without_the_base_among_the_sources(family, box):
+    fam = family("llama")
+    made = recipe("ties", base="base", density=0.5, weight=1.0,
+                  slices=slices_of((0, 2, {"a": {}, "b": {}}, None), (1, 4, {"a": {}, "b": {}}, None)))
+    ours, theirs = ours_and_theirs(made, fam, box)
+    assert_exact(made, fam, ours)
+    assert isinstance(theirs, KeyError)
+
+
+# --- recipes that both refuse: Crucible before it reads a byte of data, with the place in the file ---
+
+@pytest.mark.parametrize("made, words", [
+    (recipe("slerp", models(a={}, b={}), "base", t=0.5), "slerp"),
+    (recipe("linear", models(a=w([]))), "weight"),
+    (recipe("ties", models(a={}), "base", density=0.5), "weight"),
+    (dict(recipe("linear", models(a=w(1.0))), merge_method="liner"), "linear"),
+], ids=["slerp of three", "empty gradient", "no weight", "unknown method"])
+def test_refused_by_both(made, words, family, box):
+    fam = family("llama")
+    written = write_recipe(made, fam.folders, box / "recipe.yml")
+    done = crucible("merge", written, box / "crucible", check=False)
+    assert done.returncode == 2 and words in done.stderr and "recipe.yml:" in done.stderr, done.stderr
+    assert not (box / "crucible").exists()
+    assert mergekit(written, box / "mergekit") is not None
