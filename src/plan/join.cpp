@@ -51,11 +51,10 @@ class Joiner {
   const PlanInput& input(int i) const { return plan_.inputs[static_cast<std::size_t>(i)]; }
   std::string model_name(int i) const { return input(i).ref.text(); }
 
-  std::optional<SourceTensor> find(const TensorUse& use, const std::string& output_name) {
+  std::optional<SourceTensor> find(const TensorUse& use) {
     const StoredTensor* tensor = input(use.input).checkpoint.find(use.name);
     if (tensor == nullptr) {
       missing_[use.input].push_back(use.name);
-      if (role_of(output_name) == Role::kHead) head_missing_ = true;
       return std::nullopt;
     }
     return SourceTensor{use.input, tensor};
@@ -67,7 +66,7 @@ class Joiner {
     job.info.name = logical.name;
     bool complete = true;
     if (logical.base) {
-      job.base = find(*logical.base, logical.name);
+      job.base = find(*logical.base);
       complete = job.base.has_value();
     }
     std::vector<std::size_t> order(logical.sources.size());
@@ -82,7 +81,7 @@ class Joiner {
     const StoredTensor* first_listed = nullptr;
     for (const std::size_t i : order) {
       const TensorUse& use = logical.sources[i];
-      if (auto source = find(use, logical.name)) {
+      if (auto source = find(use)) {
         if (i == 0) first_listed = source->tensor;
         job.sources.push_back(*source);
         uses.push_back(&use);
@@ -188,7 +187,8 @@ class Joiner {
       for (const StoredTensor& t : input(model).checkpoint.tensors()) all.push_back(t.info.name);
       const auto near = nearest_name(names.front(), all);
       std::string hint = near ? fmt::format("the nearest name there is {}", printable(*near)) : std::string();
-      if (head_missing_) hint = "a model with tied embeddings has no head of its own: merging tied with untied models is not supported yet";
+      const bool only_heads = std::all_of(names.begin(), names.end(), [](const std::string& n) { return role_of(n) == Role::kHead; });
+      if (only_heads) hint = "a model with tied embeddings has no head of its own: merging tied with untied models is not supported yet";
       diagnostics_.error(input(model).ref.place,
                          fmt::format("{} lacks {} that other models have: {}", model_name(model),
                                      names.size() == 1 ? "a tensor" : fmt::format("{} tensors", names.size()), join_names(shown, 4)),
@@ -223,6 +223,16 @@ class Joiner {
       return j.kind == Job::Kind::kMerge &&
              std::any_of(j.sources.begin(), j.sources.end(), [](const SourceTensor& s) { return s.tensor->info.dtype == DType::kF64; });
     });
+    const bool asked = plan_.recipe.dtype || plan_.recipe.out_dtype;
+    const bool mixed = std::any_of(plan_.jobs.begin(), plan_.jobs.end(), [](const Job& j) {
+      return j.kind == Job::Kind::kMerge && std::any_of(j.sources.begin(), j.sources.end(), [&j](const SourceTensor& s) {
+               return s.tensor->info.dtype != j.info.dtype;
+             });
+    });
+    if (mixed && !asked) {
+      diagnostics_.notice({}, "the models store different types, and the recipe names no dtype: the output has those of the base, or of the first model",
+                          "write dtype: to choose");
+    }
     if (has_f64) diagnostics_.notice({}, "F64 tensors are rounded to F32 before they are merged: all arithmetic on elements is F32");
   }
 
@@ -231,7 +241,6 @@ class Joiner {
   ParamResolver resolver_;
   CollectedFindings findings_;
   std::map<int, std::vector<std::string>> missing_;
-  bool head_missing_ = false;
   std::vector<std::pair<std::string, std::vector<SourceTensor>>> differing_;
   std::map<std::string, std::vector<std::string>> untaken_;
 };

@@ -37,7 +37,7 @@ class Writer {
 
 std::string model_text(const ModelRef& model) {
   const std::string text = model.text();
-  return text.starts_with('{') ? text : in_quotes(text);
+  return text.starts_with('{') ? text : yaml_quoted(text);
 }
 
 std::string value_text(const SettingValue& value, const Field& field) {
@@ -69,7 +69,7 @@ void Writer::setting(int indent, const Setting& setting, const Field& field) {
       line(indent + 2, "- " + value);
       return;  // the ones behind are never reached
     }
-    line(indent + 2, "- filter: " + in_quotes(condition.filter));
+    line(indent + 2, "- filter: " + yaml_quoted(condition.filter));
     line(indent + 4, value);
   }
 }
@@ -126,7 +126,7 @@ std::string canonical_text(const Recipe& recipe) {
   writer.slices(0, recipe.slices);
   if (!recipe.modules.empty()) writer.line(0, "modules:");
   for (const OutputModule& module : recipe.modules) {
-    writer.line(2, in_quotes(module.name) + ":");
+    writer.line(2, yaml_quoted(module.name) + ":");
     writer.settings(4, module.parameters, false);
     writer.models(4, module.models);
     writer.slices(4, module.slices);

@@ -144,8 +144,8 @@ bool fits_text_form(const ModelPath& path) {
 std::string text_form(const ModelPath& path) { return path.revision.empty() ? path.path : path.path + "@" + path.revision; }
 
 std::string mapping_form(const ModelPath& path) {
-  std::string out = "{path: " + in_quotes(path.path);
-  if (!path.revision.empty()) out += ", revision: " + in_quotes(path.revision);
+  std::string out = "{path: " + yaml_quoted(path.path);
+  if (!path.revision.empty()) out += ", revision: " + yaml_quoted(path.revision);
   return out + "}";
 }
 
@@ -158,7 +158,7 @@ std::string ModelRef::text() const {
   if (fits) return lora ? text_form(model) + "+" + text_form(*lora) : text_form(model);
   std::string out = "{model: " + mapping_form(model);
   if (lora) out += ", lora: " + mapping_form(*lora);
-  if (!override_architecture.empty()) out += ", override_architecture: " + in_quotes(override_architecture);
+  if (!override_architecture.empty()) out += ", override_architecture: " + yaml_quoted(override_architecture);
   return out + "}";
 }
 

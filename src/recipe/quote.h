@@ -7,6 +7,6 @@
 namespace crucible {
 
 // In double quotes, with escapes: reads back as the same text whatever it holds.
-std::string in_quotes(std::string_view text);
+std::string yaml_quoted(std::string_view text);
 
 }  // namespace crucible

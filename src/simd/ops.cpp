@@ -19,6 +19,7 @@ struct ElectCall {
   const double* scales;
   const double* weights;
   bool normalize;
+  double tiny;  // a sum of weights no larger than this is rounding around zero
   double factor;
   std::int64_t* conflicts;
   std::int64_t* votes;
@@ -307,7 +308,7 @@ HWY_INLINE float elect_one(float base, const float* const* x, std::int64_t model
     c.votes_lost[j] += (v > 0 || v < 0) && !wins ? 1 : 0;
   }
   *c.conflicts += plus && minus ? 1 : 0;
-  if (c.normalize) mixed /= divisor == 0 ? 1.0 : divisor;
+  if (c.normalize) mixed /= (divisor < 0 ? -divisor : divisor) <= c.tiny ? 1.0 : divisor;
   mixed *= c.factor;
   if (std::isnan(sum)) mixed = sum;
   return mixed == 0.0 ? base : static_cast<float>(static_cast<double>(base) + mixed);
@@ -348,7 +349,7 @@ void Elect(const float* base, const float* const* x, std::int64_t models, const 
       c.votes[j] += voted;
       c.votes_lost[j] += voted - static_cast<std::int64_t>(hn::CountTrue(d, wins));
     }
-    if (c.normalize) mixed = hn::Div(mixed, hn::IfThenElse(hn::Eq(divisor, zero), hn::Set(d, 1.0), divisor));
+    if (c.normalize) mixed = hn::Div(mixed, hn::IfThenElse(hn::Le(hn::Abs(divisor), hn::Set(d, c.tiny)), hn::Set(d, 1.0), divisor));
     mixed = hn::Mul(mixed, hn::Set(d, c.factor));
     // A NaN is on no side; dropping it would hide a damaged input.
     mixed = hn::IfThenElse(hn::IsNaN(sum), sum, mixed);
@@ -486,7 +487,10 @@ void weighted_sum(const float* base, std::span<const float* const> x, std::span<
 }
 
 void elect(const float* base, std::span<const float* const> x, const Election& e, float* out, std::int64_t n, ElectionCounts& counts) noexcept {
-  const ElectCall call{e.scales.data(), e.weights.data(), e.normalize, e.factor, &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
+  double total = 0;
+  for (const double w : e.weights) total += w < 0 ? -w : w;
+  constexpr double kRounding = 1e-12;
+  const ElectCall call{e.scales.data(), e.weights.data(), e.normalize, kRounding * total, e.factor, &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
   HWY_DYNAMIC_DISPATCH(Elect)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 

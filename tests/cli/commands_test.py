@@ -202,7 +202,7 @@ def methods_in_json_and_text(box):
             contains(text, p["help"])
         equal(json.loads(box.ok("methods", name, "--json").out), methods[name])
     epsilon = [p for p in methods["della"]["model_parameters"] if p["name"] == "epsilon"][0]
-    equal((epsilon["type"], epsilon["default"], epsilon["required"]), ("number in [0, 1]", "0.15", False))
+    equal((epsilon["type"], epsilon["default"], epsilon["required"]), ("number in [0, 1]", "0.15, or half of window", False))
 
 
 @suite.case

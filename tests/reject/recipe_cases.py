@@ -157,7 +157,7 @@ LATER = [
     ("two adapters", ties("- model: ./b", "- model: ./b+x+y"), "8:10", r"more than one `\+`"),
     ("two revisions", ties("- model: ./b", "- model: ./b@x@y"), "8:10", r"more than one `@`"),
     ("empty revision", ties("- model: ./b", "- model: ./b@"), "8:10", r"no revision after its `@`"),
-    ("reference with an unknown key", ties("- model: ./b", "- model: {model: {path: ./b, revison: x}}"), "8:29", r"unknown key `revison`(.*\n)*.*did you mean `revision`\?"),
+    ("reference with an unknown key", ties("- model: ./b", "- model: {model: {path: ./b, revison: x}}"), "8:30", r"unknown key `revison`(.*\n)*.*did you mean `revision`\?"),
     ("override_architecture", ties("- model: ./b", "- model: {model: {path: ./b}, override_architecture: X}"), "8:10", r"not supported yet: `override_architecture`"),
     ("tokenizer_source union", TIES + "tokenizer_source: union\n", "12:1", r"not supported yet: building a tokenizer"),
     ("tokenizer with an unknown key", TIES + "tokenizer: {source: base, token: {}}\n", "12:27", r"unknown key `token` in `tokenizer`"),

@@ -99,7 +99,7 @@ TEST(RecipeCanonical, StrangeNames) {
 }
 
 TEST(RecipeCanonical, WhatHasNoEffectIsLeftOut) {
-  const std::string with = "merge_method: linear\ndype: x\nparameters: {t: 3, weight: 1}\nmodels: [{model: a}]\n";
+  const std::string with = "merge_method: linear\nparameters: {t: 3, weight: 1}\nmodels: [{model: a}]\n";
   EXPECT_EQ(canonical(with), canonical("merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: a}]\n"));
 }
 

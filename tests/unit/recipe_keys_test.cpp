@@ -201,7 +201,9 @@ TEST(RecipeKeys, ManyProblemsAreCut) {
   EXPECT_LE(r.diagnostics.items().size(), 201u);
   EXPECT_TRUE(r.says("more problems"));
   // Notices alone do not become an error by being many.
-  const Read notices = read_lenient(text + "parameters: {weight: 1}\n");
+  std::string graded = "merge_method: linear\nmodels:\n";
+  for (int i = 0; i < 1000; ++i) graded += "  - model: a\n    parameters: {density: 1}\n";
+  const Read notices = read_lenient(graded + "parameters: {weight: 1}\n");
   EXPECT_TRUE(notices.says("more problems"));
   EXPECT_FALSE(notices.diagnostics.has_errors()) << notices.text();
 }

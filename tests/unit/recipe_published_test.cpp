@@ -74,7 +74,8 @@ parameters:
   int8_mask: true
 dtype: bfloat16
 )");
-  EXPECT_FALSE(r.diagnostics.has_errors()) << r.text();
+  EXPECT_EQ(r.diagnostics.error_count(), 1) << r.text();
+  EXPECT_TRUE(r.says("`int8_mask` is not used by the method `dare_ties`"));
 }
 
 TEST(RecipePublished, Frankenmerge) {
