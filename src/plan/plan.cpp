@@ -28,7 +28,7 @@ void open_inputs(Plan& plan, Diagnostics& diagnostics) {
     for (Diagnostic d : mine.items()) {
       // A fault of a model is shown with the line of the recipe that names it.
       if (d.place.file.empty()) d.place = ref.place;
-      d.message = fmt::format("{}: {}", ref.text(), d.message);
+      if (!d.message.starts_with(printable(*path, 400) + ": ")) d.message = fmt::format("{}: {}", ref.text(), d.message);
       diagnostics.add(std::move(d));
     }
     plan.inputs.push_back({ref, *path, std::move(checkpoint)});

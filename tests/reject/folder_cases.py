@@ -160,7 +160,7 @@ def file_not_folder(x):
 ALL = [
     ("folder is empty", os.makedirs, r"no (weights|model|safetensors)"),
     ("a text file", file_not_folder, r"model \"./x\" not found|./x.*(no|not a) "),
-    ("a weight file without tensors", no_tensors, r"./x.* has no tensors"),
+    ("a weight file without tensors", no_tensors, r"error: ./x: has no tensors"),
     ("no weights", without_weights(), r"no weights|no .*safetensors"),
     ("only a .bin", without_weights("pytorch_model.bin"), r"pytorch_model.bin[^\n]*(\n.*)*not supported yet|only safetensors|PyTorch"),
     ("only a .gguf", without_weights("model-q4.gguf"), r"(?i)gguf"),
