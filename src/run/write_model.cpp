@@ -1,5 +1,7 @@
 #include "run/write_model.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <mutex>
@@ -7,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/checked.h"
 #include "base/text_util.h"
 #include "checkpoint/companions.h"
 #include "io/file.h"
@@ -20,21 +23,41 @@ class FileSink final : public TileSink {
  public:
   FileSink(const Plan& plan, OutputFolder& folder) {
     for (const PlanFile& file : plan.files) {
-      files_.push_back(folder.create(file.name, file.bytes));
-      files_.back()->write_at(0, file.header.data(), file.header.size());
+      files_.push_back(std::make_unique<Output>(folder.create(file.name, file.bytes), file.bytes));
+      put(*files_.back(), 0, file.header.data(), file.header.size());
     }
   }
   void write(const Job&, int file, std::int64_t offset, const void* data, std::size_t size) override {
-    WriteFile& out = *files_[static_cast<std::size_t>(file)];
-    out.write_at(offset, data, size);
-    out.start_writeback(offset, static_cast<std::int64_t>(size));
+    put(*files_[static_cast<std::size_t>(file)], offset, data, size);
   }
   void finish() {
-    for (const auto& file : files_) file->sync_and_close();
+    for (const auto& out : files_) out->file->sync_and_close();
   }
 
  private:
-  std::vector<std::unique_ptr<WriteFile>> files_;
+  // Write-back is asked for in pieces of this size, once they are full: the disk works while the merge does, in long writes.
+  static constexpr std::int64_t kWindow = std::int64_t{16} << 20;
+
+  struct Output {
+    Output(std::unique_ptr<WriteFile> f, std::int64_t bytes) : file(std::move(f)), left(static_cast<std::size_t>(ceil_div(bytes, kWindow))) {
+      for (std::size_t w = 0; w < left.size(); ++w) left[w] = std::min(kWindow, bytes - static_cast<std::int64_t>(w) * kWindow);
+    }
+    std::unique_ptr<WriteFile> file;
+    std::vector<std::atomic<std::int64_t>> left;  // bytes of each window that are not written yet
+  };
+
+  static void put(Output& out, std::int64_t offset, const void* data, std::size_t size) {
+    out.file->write_at(offset, data, size);
+    const std::int64_t end = offset + static_cast<std::int64_t>(size);
+    for (std::int64_t at = offset; at < end;) {
+      const std::int64_t window = at / kWindow;
+      const std::int64_t stop = std::min(end, (window + 1) * kWindow);
+      if (out.left[static_cast<std::size_t>(window)].fetch_sub(stop - at) == stop - at) out.file->start_writeback(window * kWindow, kWindow);
+      at = stop;
+    }
+  }
+
+  std::vector<std::unique_ptr<Output>> files_;
 };
 
 class CompareSink final : public TileSink {
