@@ -127,11 +127,13 @@ OutputFolder::OutputFolder(std::string target, Existing existing, std::function<
     const std::string beside = (as_path.parent_path() / fmt::format(".{}.crucible-", as_path.filename().string().substr(0, 200))).string();
     const std::string within = resolved_ + "/.crucible-";
     mine.working = make_temporary_folder(inside_ ? within : beside);
+    int failed = errno;
     if (mine.working.empty() && !inside_ && is_folder(resolved_)) {  // a parent that takes no entries for reasons access(2) cannot see
       inside_ = true;
       mine.working = make_temporary_folder(within);
+      failed = errno;
     }
-    if (mine.working.empty()) throw_system_error(target_, "cannot make a folder to work in", errno);
+    if (mine.working.empty()) throw_system_error(target_, "cannot make a folder to work in", failed);
   } catch (const fs::filesystem_error& error) {
     discard(mine);
     throw_system_error(target_, "cannot use as output folder", error.code().value());

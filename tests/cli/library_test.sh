@@ -23,7 +23,7 @@ done
 # An installed package that points back into a build or source folder works on this machine only.
 ! grep -rq -e "$CRUCIBLE_SOURCE_DIR" -e "$CRUCIBLE_BUILD_DIR" "$work"/prefix/lib*/ --include=*.cmake || fail "the CMake package names the source or build folder"
 
-quietly cmake -S "$CRUCIBLE_SOURCE_DIR/examples/library" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_BUILD_TYPE=Release
+quietly cmake -G Ninja -S "$CRUCIBLE_SOURCE_DIR/examples/library" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_BUILD_TYPE=Release
 quietly cmake --build "$work/build"
 
 mkdir "$work/models"

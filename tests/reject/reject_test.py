@@ -241,7 +241,7 @@ def output_without_permission(box):
     with_models(box)
     box.write("recipe.yml", PLAIN)
     os.mkdir(box.path("locked"), 0o555)
-    refused(box, ["merge", "recipe.yml", "locked/out"], {2, 3}, r"locked/out.*(?i:permission)")
+    refused(box, ["merge", "recipe.yml", "locked/out"], {2, 3}, r"out.*(?i:permission)")
 
 
 @suite.case
