@@ -81,11 +81,6 @@ bool can_be_swapped(const std::string& resolved, const struct stat& folder) {
   return unknown || !is_at_or_above(folder, working_directory);
 }
 
-bool holds_something(const std::string& folder) {
-  const std::vector<std::string> names = list_folder(folder);
-  return std::any_of(names.begin(), names.end(), [](const std::string& n) { return n != "lost+found"; });  // a fresh file system has that
-}
-
 // Makes the missing folders of `path`, outermost first, and notes them.
 void make_folders(const fs::path& path, std::vector<std::string>& made) {
   if (is_folder(path.string())) return;
@@ -101,6 +96,12 @@ void make_folders(const fs::path& path, std::vector<std::string>& made) {
 
 }  // namespace
 
+bool is_occupied_folder(const std::string& path) {
+  if (!is_folder(path)) return false;
+  const std::vector<std::string> names = list_folder(path);
+  return std::any_of(names.begin(), names.end(), [](const std::string& n) { return n != "lost+found"; });
+}
+
 OutputFolder::OutputFolder(std::string target, Existing existing, std::function<bool(const std::string&)> is_model_file)
     : target_(std::move(target)), is_model_file_(std::move(is_model_file)), existing_(existing) {
   if (target_.empty() || target_.find('\0') != std::string::npos) refuse(target_, "is no path");
@@ -113,7 +114,7 @@ OutputFolder::OutputFolder(std::string target, Existing existing, std::function<
     if (::stat(path.c_str(), &there) == 0) {
       if (!S_ISDIR(there.st_mode)) refuse(target_, "exists and is not a folder");
       resolved_ = fs::canonical(path).string();
-      if (existing == Existing::kRefuse && holds_something(resolved_)) refuse(target_, "exists and is not empty");
+      if (existing == Existing::kRefuse && is_occupied_folder(resolved_)) refuse(target_, "exists and is not empty");
       inside_ = !can_be_swapped(resolved_, there);
     } else {
       if (errno != ENOENT) refuse(target_, std::generic_category().message(errno));

@@ -17,6 +17,9 @@ enum class Existing {
   kReplace,  // its model files are replaced at commit, everything else in it is carried over
 };
 
+// Is `path` a folder with something in it that kRefuse would refuse? (A fresh file system's lost+found is nothing.)
+bool is_occupied_folder(const std::string& path);
+
 class OutputFolder {
  public:
   // Prepares to write `target` (missing parent folders are made). Throws Error{kInput} when the target exists, is not empty and

@@ -78,11 +78,11 @@ class Joiner {
       });
     }
     std::vector<const TensorUse*> uses;
-    const StoredTensor* first_listed = nullptr;
+    std::optional<SourceTensor> first_listed;
     for (const std::size_t i : order) {
       const TensorUse& use = logical.sources[i];
       if (auto source = find(use)) {
-        if (i == 0) first_listed = source->tensor;
+        if (i == 0) first_listed = source;
         job.sources.push_back(*source);
         uses.push_back(&use);
       } else {
@@ -91,16 +91,13 @@ class Joiner {
     }
     if (!complete || !same_shapes(job)) return;
     // The base, else the model that the recipe lists first, gives the type: the same one that gives config.json.
-    const StoredTensor& model_for_type = job.base ? *job.base->tensor : *first_listed;
-    job.info.shape = model_for_type.info.shape;
-    if (!facts(model_for_type.info.dtype).mergeable) {
-      if (!job.base) {
-        std::stable_sort(job.sources.begin(), job.sources.end(),
-                         [first_listed](const SourceTensor& a, const SourceTensor& b) { return (a.tensor == first_listed) > (b.tensor == first_listed); });
-      }
-      make_copy(job, model_for_type, "not a floating-point tensor: copied, never averaged");
+    const SourceTensor reference = job.base ? *job.base : *first_listed;
+    const TensorInfo& stored = reference.tensor->info;
+    job.info.shape = stored.shape;
+    if (!facts(stored.dtype).mergeable) {
+      make_copy(job, reference, "not a floating-point tensor: copied, never averaged");
     } else {
-      make_merge(job, logical, uses, model_for_type.info.dtype);
+      make_merge(job, logical, uses, stored.dtype);
     }
     plan_.jobs.push_back(std::move(job));
   }
@@ -122,13 +119,12 @@ class Joiner {
     return true;
   }
 
-  static void make_copy(Job& job, const StoredTensor& tensor, std::string reason) {
+  static void make_copy(Job& job, const SourceTensor& source, std::string reason) {
     job.kind = Job::Kind::kCopy;
-    job.info.dtype = tensor.info.dtype;
-    job.bytes = tensor.bytes;
+    job.info.dtype = source.tensor->info.dtype;
+    job.bytes = source.tensor->bytes;
     job.copy_reason = std::move(reason);
-    if (job.base) job.sources = {*job.base};
-    job.sources.resize(1);
+    job.sources = {source};
   }
 
   void make_merge(Job& job, const LogicalTensor& logical, const std::vector<const TensorUse*>& uses, DType stored) {

@@ -11,7 +11,7 @@
 #include "plan/enumerate.h"
 #include "plan/join.h"
 #include "plan/layout.h"
-#include "text/yaml.h"
+#include "text/lines.h"
 
 namespace crucible {
 namespace {
@@ -37,9 +37,10 @@ void open_inputs(Plan& plan, Diagnostics& diagnostics) {
 
 // Shows the recipe's line, with a caret, beside everything that is about a place in it.
 Diagnostics with_source_lines(const Diagnostics& found, const Recipe& recipe) {
+  const LineIndex lines(without_byte_order_mark(recipe.text));
   Diagnostics out;
   for (Diagnostic d : found.items()) {
-    if (d.source_line.empty() && d.place.line > 0 && d.place.file == recipe.file) d.source_line = line_of(recipe.text, d.place.line);
+    if (d.source_line.empty() && d.place.line > 0 && d.place.file == recipe.file) d.source_line = lines.line_shown(d.place);
     out.add(std::move(d));
   }
   return out;

@@ -21,7 +21,6 @@
 namespace crucible {
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 // All names that a `merge_method` may have meant.
 std::vector<std::string> method_names() {
@@ -160,8 +159,7 @@ Recipe bind_document(const Node& document, const ReadOptions& options, int docum
 // Every problem once, in file order, with its line.
 void hand_over(const Diagnostics& found, std::string_view text, Diagnostics& out) {
   constexpr std::size_t kMostShown = 200;
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  const LineIndex lines(text);
+  const LineIndex lines(without_byte_order_mark(text));
   std::vector<Diagnostic> items = found.items();
   const auto order = [](const Diagnostic& d) { return std::tuple(d.place.line == 0, d.place.line, d.place.column); };
   std::stable_sort(items.begin(), items.end(), [&](const Diagnostic& a, const Diagnostic& b) { return order(a) < order(b); });

@@ -23,6 +23,11 @@ std::optional<std::size_t> find_control(std::string_view text) noexcept {
   return std::nullopt;
 }
 
+std::string_view without_byte_order_mark(std::string_view text) noexcept {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  return text.starts_with(kByteOrderMark) ? text.substr(kByteOrderMark.size()) : text;
+}
+
 LineIndex::LineIndex(std::string_view text) : text_(text), starts_{0} {
   std::size_t chars = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {

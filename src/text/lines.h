@@ -14,6 +14,9 @@ namespace crucible {
 // The first control character other than tab and line ends (U+0000 to U+001F, U+007F to U+009F without U+0085).
 std::optional<std::size_t> find_control(std::string_view text) noexcept;
 
+// The text after its byte-order mark, if it has one: lines and columns are counted from there.
+std::string_view without_byte_order_mark(std::string_view text) noexcept;
+
 class LineIndex {
  public:
   // Lines end with "\n", "\r\n" or a lone "\r". The text must outlive the index; bytes that are no UTF-8 make columns inexact only.

@@ -208,8 +208,7 @@ bool scan(const std::string& text, const LineIndex& lines, const std::string& fi
 }  // namespace
 
 std::vector<Node> parse_yaml(std::string_view text, const std::string& file, Diagnostics& diagnostics, const YamlLimits& limits) {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  text = without_byte_order_mark(text);
   if (auto problem = check_bytes(text, file, limits)) {
     diagnostics.add(*std::move(problem));
     return {};
@@ -228,9 +227,7 @@ std::vector<Node> parse_yaml(std::string_view text, const std::string& file, Dia
 }
 
 std::string line_of(std::string_view text, int line) {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  return std::string(LineIndex(text).line(line));
+  return std::string(LineIndex(without_byte_order_mark(text)).line(line));
 }
 
 }  // namespace crucible

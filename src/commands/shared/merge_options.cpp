@@ -1,6 +1,5 @@
 #include "commands/shared/merge_options.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -10,8 +9,7 @@
 
 #include "base/text_util.h"
 #include "base/units.h"
-#include "io/file.h"
-#include "io/folder_swap.h"
+#include "io/output_folder.h"
 #include "report/library.h"
 #include "simd/ops.h"
 
@@ -22,13 +20,6 @@ std::int64_t size_option(std::string_view option, const std::string& text, Diagn
   const auto bytes = parse_size(text);
   if (!bytes) diagnostics.error({}, fmt::format("{} is `{}`: not a size", option, printable(text)), "write 500M, 2GiB, 5G, 5B (10^9) or plain bytes");
   return bytes.value_or(0);
-}
-
-// As OutputFolder sees it; here the option that helps can be named, before anything is planned.
-bool holds_something(const std::string& folder) {
-  if (!is_folder(folder)) return false;
-  const std::vector<std::string> names = list_folder(folder);
-  return std::any_of(names.begin(), names.end(), [](const std::string& n) { return n != "lost+found"; });
 }
 
 }  // namespace
@@ -101,7 +92,8 @@ Plan plan_or_throw(const MergeRequest& request, Talk talk) {
 
 int merge_into(const MergeOptions& o, const std::string& target) {
   MergeRequest request = make_request(o);
-  if (!o.overwrite && holds_something(target)) {
+  // OutputFolder would refuse it too, but later, and it knows no option to name.
+  if (!o.overwrite && is_occupied_folder(target)) {
     Diagnostics refused;
     refused.error({}, fmt::format("output folder {}: exists and is not empty", printable(target, 400)),
                   "--overwrite replaces the model in it, in one step, and keeps other files");
