@@ -17,7 +17,8 @@ std::vector<float> normal_like(std::uint64_t seed) {
   std::vector<float> x(kElems);
   for (std::int64_t i = 0; i < kElems; ++i) {
     double sum = 0;
-    for (std::uint64_t k = 0; k < 4; ++k) sum += crucible::random_u32({{1, static_cast<std::uint32_t>(seed)}}, static_cast<std::uint64_t>(i) * 4 + k);
+    for (std::uint64_t k = 0; k < 4; ++k)
+      sum += crucible::random_u32({{1, static_cast<std::uint32_t>(seed)}}, static_cast<std::uint64_t>(i) * 4 + k);
     x[static_cast<std::size_t>(i)] = static_cast<float>((sum / 4294967296.0 - 2.0) * 1e-3);
   }
   return x;

@@ -14,7 +14,7 @@ namespace crucible {
 
 // One weight file of a checkpoint.
 struct WeightFile {
-  std::string name;         // relative to the folder
+  std::string name;  // relative to the folder
   std::string path;
   std::int64_t size_bytes = 0;
   std::string header_hash;  // XXH3-128 of the header text
@@ -23,8 +23,8 @@ struct WeightFile {
 // A tensor and where its bytes lie.
 struct StoredTensor {
   TensorInfo info;
-  int file = 0;              // index into Checkpoint::files()
-  std::int64_t offset = 0;   // of the first byte, from the start of the file
+  int file = 0;             // index into Checkpoint::files()
+  std::int64_t offset = 0;  // of the first byte, from the start of the file
   std::int64_t bytes = 0;
 };
 

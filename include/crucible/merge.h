@@ -19,14 +19,14 @@ enum class UnusedParameters { kError, kNotice };
 enum class ExistingOutput { kRefuse, kReplace };
 
 struct MergeProgress {
-  std::int64_t bytes_done = 0;   // of output
+  std::int64_t bytes_done = 0;  // of output
   std::int64_t bytes_total = 0;
-  std::string tensor;            // one that is under way
+  std::string tensor;  // one that is under way
 };
 
 struct MergeRequest {
-  std::string recipe_file;   // path; also the place that relative model paths start from
-  std::string recipe_text;   // used instead of the file's content when not empty
+  std::string recipe_file;  // path; also the place that relative model paths start from
+  std::string recipe_text;  // used instead of the file's content when not empty
 
   // What decides the result.
   std::vector<std::pair<std::string, std::string>> model_dirs;  // model id -> folder
@@ -41,8 +41,8 @@ struct MergeRequest {
   ExistingOutput existing = ExistingOutput::kRefuse;
 
   // What decides speed and memory only.
-  int threads = 0;                // 0 = all processors
-  std::int64_t memory_bytes = 0;  // 0 = the lesser of 2 GiB and a quarter of the machine's memory
+  int threads = 0;                                     // 0 = all processors
+  std::int64_t memory_bytes = 0;                       // 0 = the lesser of 2 GiB and a quarter of the machine's memory
   std::function<void(const MergeProgress&)> progress;  // called from worker threads, a few times a second
   const std::atomic<bool>* stop = nullptr;             // set it to give up
 };
@@ -50,20 +50,20 @@ struct MergeRequest {
 // What a model's parameters did, measured.
 struct ModelEffect {
   std::string model;
-  std::int64_t entries = 0;     // task vector entries that a sparsifying method looked at
-  std::int64_t kept = 0;        // of those, kept
-  double planned = 0;           // mean of `kept` that the parameters ask for
+  std::int64_t entries = 0;  // task vector entries that a sparsifying method looked at
+  std::int64_t kept = 0;     // of those, kept
+  double planned = 0;        // mean of `kept` that the parameters ask for
 };
 
 struct MergeReport {
   Diagnostics notices;
   std::int64_t tensors_merged = 0;
   std::int64_t tensors_copied = 0;
-  std::int64_t bytes_written = 0;    // of tensor data
+  std::int64_t bytes_written = 0;      // of tensor data
   std::int64_t peak_memory_bytes = 0;  // of the process
   double seconds = 0;
   std::vector<ModelEffect> effects;
-  std::string summary;               // the same for people
+  std::string summary;  // the same for people
 };
 
 // Merges into the folder `output`, which is complete when this returns and absent (or unchanged) when it throws.

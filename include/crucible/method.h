@@ -15,11 +15,11 @@ struct ParameterInfo {
 };
 
 struct MethodInfo {
-  std::string name;     // as recipes write it
+  std::string name;  // as recipes write it
   std::string title;
   std::string summary;
-  std::string formula;  // several lines
-  std::string source;   // paper
+  std::string formula;                          // several lines
+  std::string source;                           // paper
   std::vector<ParameterInfo> parameters;        // of the whole merge
   std::vector<ParameterInfo> model_parameters;  // of each model
 };

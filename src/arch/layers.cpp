@@ -14,10 +14,14 @@ struct CountKey {
   std::string_view stack_part;
 };
 constexpr std::array kCountKeys = {
-    CountKey{"num_hidden_layers", ""},          CountKey{"n_layer", ""},
-    CountKey{"n_layers", ""},                   CountKey{"num_layers", ""},
-    CountKey{"encoder_layers", "encoder"},      CountKey{"decoder_layers", "decoder"},
-    CountKey{"num_decoder_layers", "decoder"},  CountKey{"depth", "visual"},
+    CountKey{"num_hidden_layers", ""},
+    CountKey{"n_layer", ""},
+    CountKey{"n_layers", ""},
+    CountKey{"num_layers", ""},
+    CountKey{"encoder_layers", "encoder"},
+    CountKey{"decoder_layers", "decoder"},
+    CountKey{"num_decoder_layers", "decoder"},
+    CountKey{"depth", "visual"},
     CountKey{"depth", "vision"},
 };
 constexpr std::array<std::string_view, 5> kNested = {"text_config", "llm_config", "language_config", "vision_config", "audio_config"};

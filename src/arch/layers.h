@@ -22,9 +22,9 @@ std::optional<LayerName> parse_layer_name(std::string_view tensor_name);
 
 // One repeated stack: a text decoder, a vision tower, ...
 struct LayerStack {
-  std::string name;          // "model.layers"
-  std::int64_t layers = 0;   // highest index + 1, extra prediction layers aside
-  std::string config_key;    // dotted path of the count in config.json; empty when no key agrees
+  std::string name;         // "model.layers"
+  std::int64_t layers = 0;  // highest index + 1, extra prediction layers aside
+  std::string config_key;   // dotted path of the count in config.json; empty when no key agrees
 };
 
 // Stacks of a model, from its tensor names and config.json (JSON text, may be empty). A stack whose config says fewer layers than

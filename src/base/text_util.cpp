@@ -92,7 +92,8 @@ std::string printable(std::string_view text, std::size_t most) {
     // C1 controls are two bytes in UTF-8 and act on terminals like the C0 ones.
     const bool control = c < 0x20 || c == 0x7F || (n == 2 && c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0);
     if (n == 0 || control) {
-      for (std::size_t k = 0; k < std::max<std::size_t>(n, 1); ++k) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i + k]));
+      for (std::size_t k = 0; k < std::max<std::size_t>(n, 1); ++k)
+        out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i + k]));
     } else {
       out += text.substr(i, n);
     }

@@ -16,10 +16,24 @@ struct Unit {
 };
 // mergekit writes 10^9 as "B" (billion); "GB" and "G" mean the same here.
 constexpr std::array kUnits = {
-    Unit{"", 1},        Unit{"k", 1e3},    Unit{"kb", 1e3},          Unit{"m", 1e6},          Unit{"mb", 1e6},
-    Unit{"b", 1e9},     Unit{"g", 1e9},    Unit{"gb", 1e9},          Unit{"t", 1e12},         Unit{"tb", 1e12},
-    Unit{"ki", 1024.0}, Unit{"kib", 1024}, Unit{"mi", 1048576.0},    Unit{"mib", 1048576.0},  Unit{"gi", 1073741824.0},
-    Unit{"gib", 1073741824.0},             Unit{"ti", 1099511627776.0}, Unit{"tib", 1099511627776.0},
+    Unit{"", 1},
+    Unit{"k", 1e3},
+    Unit{"kb", 1e3},
+    Unit{"m", 1e6},
+    Unit{"mb", 1e6},
+    Unit{"b", 1e9},
+    Unit{"g", 1e9},
+    Unit{"gb", 1e9},
+    Unit{"t", 1e12},
+    Unit{"tb", 1e12},
+    Unit{"ki", 1024.0},
+    Unit{"kib", 1024},
+    Unit{"mi", 1048576.0},
+    Unit{"mib", 1048576.0},
+    Unit{"gi", 1073741824.0},
+    Unit{"gib", 1073741824.0},
+    Unit{"ti", 1099511627776.0},
+    Unit{"tib", 1099511627776.0},
 };
 
 }  // namespace
@@ -64,7 +78,7 @@ std::string render_bytes(std::int64_t bytes) {
     ++unit;
   }
   if (unit == 0) return fmt::format("{} B", bytes);
-  return value < 9.995 ? fmt::format("{:.2f} {}", value, kNames[unit])
+  return value < 9.995   ? fmt::format("{:.2f} {}", value, kNames[unit])
          : value < 99.95 ? fmt::format("{:.1f} {}", value, kNames[unit])
                          : fmt::format("{:.0f} {}", value, kNames[unit]);
 }

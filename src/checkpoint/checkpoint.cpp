@@ -71,7 +71,8 @@ class Opener {
       return;
     }
     if (name.find("-of-") != std::string::npos) {
-      diagnostics_.notice({}, fmt::format("{}: is one shard of a model; the other shards are not read", printable(path_, 400)), "name the folder to read all");
+      diagnostics_.notice({}, fmt::format("{}: is one shard of a model; the other shards are not read", printable(path_, 400)),
+                          "name the folder to read all");
     }
     const std::string folder = file.has_parent_path() ? file.parent_path().string() : ".";
     WeightChoice choice;
@@ -106,12 +107,14 @@ class Opener {
     LoadedWeights from_index = load_weights(path_, choice, of_index);
     if (!of_index.has_errors()) {
       diagnostics_.append(of_index);
-      diagnostics_.notice({}, fmt::format("{}: holds {} and, apart from it, {}; the files of the index are used", printable(path_, 400), choice.rival, choice.index_name),
+      diagnostics_.notice({},
+                          fmt::format("{}: holds {} and, apart from it, {}; the files of the index are used", printable(path_, 400),
+                                      choice.rival, choice.index_name),
                           "transformers would load the single file: remove whichever is stale");
       return from_index;
     }
-    diagnostics_.notice({}, fmt::format("{}: {} is used; {} is ignored because it does not fit the files there ({})", printable(path_, 400), choice.rival,
-                                        choice.index_name, first_error(of_index)));
+    diagnostics_.notice({}, fmt::format("{}: {} is used; {} is ignored because it does not fit the files there ({})", printable(path_, 400),
+                                        choice.rival, choice.index_name, first_error(of_index)));
     WeightChoice single;
     single.files = {choice.rival};
     return load_weights(path_, single, diagnostics_);
@@ -131,7 +134,8 @@ class Opener {
       const bool shard = name.starts_with("model-") && name.ends_with(".safetensors");
       if (shard && !std::binary_search(choice.files.begin(), choice.files.end(), name)) stray.push_back(printable(name));
     }
-    if (!stray.empty()) diagnostics_.notice({path_ + "/" + choice.index_name, 0, 0}, fmt::format("does not name {}; ignored", join_names(stray, 4)));
+    if (!stray.empty())
+      diagnostics_.notice({path_ + "/" + choice.index_name, 0, 0}, fmt::format("does not name {}; ignored", join_names(stray, 4)));
   }
 
   void check_model(const Checkpoint::Impl& model, const std::optional<std::string>& nvidia_algo) {
@@ -139,8 +143,9 @@ class Opener {
     if (model.weights.tensors.empty()) diagnostics_.error({}, fmt::format("{}: has no tensors", printable(path_, 400)));
     const std::string quantized = find_quantization(config_, nvidia_algo, model.weights.tensors);
     if (!quantized.empty()) {
-      diagnostics_.error({}, fmt::format("{}: {}", printable(path_, 400), quantized),
-                         "use the original model, or dequantise it first (if its weights are plain numbers, remove quantization_config from config.json)");
+      diagnostics_.error(
+          {}, fmt::format("{}: {}", printable(path_, 400), quantized),
+          "use the original model, or dequantise it first (if its weights are plain numbers, remove quantization_config from config.json)");
     }
   }
 

@@ -16,22 +16,38 @@ namespace {
 
 using std::string_view_literals::operator""sv;
 
-constexpr std::array kWeightSuffixes = {".safetensors"sv, ".bin"sv,  ".pt"sv,   ".pth"sv, ".gguf"sv, ".ggml"sv, ".h5"sv,
+constexpr std::array kWeightSuffixes = {".safetensors"sv, ".bin"sv,  ".pt"sv,        ".pth"sv, ".gguf"sv, ".ggml"sv, ".h5"sv,
                                         ".msgpack"sv,     ".onnx"sv, ".onnx_data"sv, ".ot"sv,  ".npz"sv,  ".ckpt"sv, ".nemo"sv};
 
 // Written by the program that merges; the ones of an input describe another merge.
 constexpr std::array kOwnReports = {"README.md"sv, "mergekit_config.yml"sv, "crucible.json"sv, "crucible_report.html"sv};
 
 constexpr std::array kModelFiles = {
-    "config.json"sv,       "generation_config.json"sv,   "hf_quant_config.json"sv,    "quantize_config.json"sv,
-    "tokenizer.json"sv,    "tokenizer_config.json"sv,    "tokenizer.model"sv,         "tokenizer.model.v3"sv,
-    "tekken.json"sv,       "special_tokens_map.json"sv,  "added_tokens.json"sv,       "vocab.json"sv,
-    "vocab.txt"sv,         "merges.txt"sv,               "spiece.model"sv,            "sentencepiece.bpe.model"sv,
-    "chat_template.json"sv, "chat_template.jinja"sv,     "preprocessor_config.json"sv, "processor_config.json"sv,
+    "config.json"sv,
+    "generation_config.json"sv,
+    "hf_quant_config.json"sv,
+    "quantize_config.json"sv,
+    "tokenizer.json"sv,
+    "tokenizer_config.json"sv,
+    "tokenizer.model"sv,
+    "tokenizer.model.v3"sv,
+    "tekken.json"sv,
+    "special_tokens_map.json"sv,
+    "added_tokens.json"sv,
+    "vocab.json"sv,
+    "vocab.txt"sv,
+    "merges.txt"sv,
+    "spiece.model"sv,
+    "sentencepiece.bpe.model"sv,
+    "chat_template.json"sv,
+    "chat_template.jinja"sv,
+    "preprocessor_config.json"sv,
+    "processor_config.json"sv,
     "adapter_config.json"sv,
 };
 
-constexpr std::array kTrainingPrefixes = {"optimizer"sv, "scheduler"sv, "rng_state"sv, "trainer_state"sv, "training_args"sv, "zero_pp_"sv, "mp_rank_"sv};
+constexpr std::array kTrainingPrefixes = {"optimizer"sv,     "scheduler"sv, "rng_state"sv, "trainer_state"sv,
+                                          "training_args"sv, "zero_pp_"sv,  "mp_rank_"sv};
 
 bool has_weight_suffix(std::string_view name) {
   return std::any_of(kWeightSuffixes.begin(), kWeightSuffixes.end(), [&](std::string_view s) { return name.ends_with(s); });
@@ -40,7 +56,8 @@ bool has_weight_suffix(std::string_view name) {
 // "model.safetensors.index.json", with a variant too: "model.safetensors.index.fp16.json".
 bool is_weight_index(std::string_view name) {
   if (!name.ends_with(".json")) return false;
-  return name.ends_with(".index.json") || name.find(".safetensors.index.") != std::string_view::npos || name.find(".bin.index.") != std::string_view::npos;
+  return name.ends_with(".index.json") || name.find(".safetensors.index.") != std::string_view::npos ||
+         name.find(".bin.index.") != std::string_view::npos;
 }
 
 bool is_training_state(std::string_view name) {

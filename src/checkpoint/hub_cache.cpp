@@ -29,12 +29,13 @@ bool is_hub_name(std::string_view name) noexcept {
   if (name.empty() || name.size() > 96) return false;
   if (!std::all_of(name.begin(), name.end(), is_name_char)) return false;
   const auto is_edge = [](char c) { return c == '-' || c == '.'; };
-  return !is_edge(name.front()) && !is_edge(name.back()) && name.find("--") == std::string_view::npos && name.find("..") == std::string_view::npos &&
-         !name.ends_with(".git");
+  return !is_edge(name.front()) && !is_edge(name.back()) && name.find("--") == std::string_view::npos &&
+         name.find("..") == std::string_view::npos && !name.ends_with(".git");
 }
 
 bool is_commit(std::string_view text) noexcept {
-  return text.size() == 40 && std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return text.size() == 40 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 std::vector<std::string> names_in(const std::string& folder) {
@@ -64,7 +65,8 @@ std::string find_gap(const std::string& snapshot, const std::string& repository)
     const std::string path = snapshot + "/" + name;
     if (is_link(path) && !path_exists(path)) dangling.push_back(printable(name));
   }
-  if (!dangling.empty()) return fmt::format("{} to files that do not exist: {}", dangling.size() == 1 ? "a link leads" : "links lead", join_names(dangling, 4));
+  if (!dangling.empty())
+    return fmt::format("{} to files that do not exist: {}", dangling.size() == 1 ? "a link leads" : "links lead", join_names(dangling, 4));
   std::vector<std::string> missing;
   try {
     const std::string index = snapshot + "/model.safetensors.index.json";
@@ -151,8 +153,9 @@ HubLookup find_in_hub_cache(const std::string& cache, const std::string& id, con
     const std::string ref = found.repository + "/refs/" + wanted;
     if (!path_exists(ref) || is_folder(ref)) {
       const std::vector<std::string> commits = names_in(found.repository + "/snapshots");
-      found.problem = fmt::format("revision \"{}\" is not there; {}", printable(wanted),
-                                  commits.empty() ? std::string("the cache has no snapshot of the model") : "it has the commits " + join_names(commits, 4));
+      found.problem = fmt::format(
+          "revision \"{}\" is not there; {}", printable(wanted),
+          commits.empty() ? std::string("the cache has no snapshot of the model") : "it has the commits " + join_names(commits, 4));
       return found;
     }
     commit = stripped(read_small_file(ref, 4096));

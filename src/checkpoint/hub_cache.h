@@ -15,9 +15,9 @@ bool is_hub_id(std::string_view text) noexcept;
 
 // A snapshot looked up.
 struct HubLookup {
-  std::string folder;     // of the snapshot; empty = not usable
-  std::string repository; // folder that was looked at
-  std::string problem;    // why not: "is not in the cache", "the download is incomplete: ..."
+  std::string folder;            // of the snapshot; empty = not usable
+  std::string repository;        // folder that was looked at
+  std::string problem;           // why not: "is not in the cache", "the download is incomplete: ..."
   bool found_something = false;  // the cache knows the model, but not (all of) this revision
 };
 HubLookup find_in_hub_cache(const std::string& cache, const std::string& id, const std::string& revision);

@@ -34,14 +34,16 @@ class IndexReader : public JsonReader {
   }
   bool start_object(std::size_t) {
     enter();
-    if (depth() == 3 && section_ == Section::kMap) throw_json(fmt::format("weight_map {} is an object, not a file name", in_quotes(tensor_)));
+    if (depth() == 3 && section_ == Section::kMap)
+      throw_json(fmt::format("weight_map {} is an object, not a file name", in_quotes(tensor_)));
     return true;
   }
   bool start_array(std::size_t) {
     enter();
     if (depth() == 1) throw_json("is a list, not a JSON object");
     if (section_ == Section::kMap) {
-      throw_json(depth() == 2 ? std::string("weight_map is a list, not an object") : fmt::format("weight_map {} is a list, not a file name", in_quotes(tensor_)));
+      throw_json(depth() == 2 ? std::string("weight_map is a list, not an object")
+                              : fmt::format("weight_map {} is a list, not a file name", in_quotes(tensor_)));
     }
     return true;
   }
@@ -106,10 +108,12 @@ WeightIndex parse_weight_index(std::string_view text) {
   read_json(text, reader);
   reader.finish();
   sort_index(index);
-  const auto twice = std::adjacent_find(index.items.begin(), index.items.end(), [](const auto& a, const auto& b) { return a.tensor == b.tensor; });
+  const auto twice =
+      std::adjacent_find(index.items.begin(), index.items.end(), [](const auto& a, const auto& b) { return a.tensor == b.tensor; });
   if (twice != index.items.end()) throw_json(fmt::format("weight_map has tensor {} twice", in_quotes(twice->tensor)));
   for (const std::string& file : index.files) {
-    if (const std::string why = check_weight_file_name(file); !why.empty()) throw_json(fmt::format("weight_map names the file {}: {}", in_quotes(file), why));
+    if (const std::string why = check_weight_file_name(file); !why.empty())
+      throw_json(fmt::format("weight_map names the file {}: {}", in_quotes(file), why));
     if (!file.ends_with(".safetensors")) throw_json(fmt::format("weight_map names the file {}: not a .safetensors file", in_quotes(file)));
   }
   return index;
@@ -121,7 +125,8 @@ std::string check_weight_file_name(std::string_view name) {
   if (name.front() == '/') return "an absolute path";
   if (name.find('\\') != std::string_view::npos) return "a backslash in the name";
   if (name.size() >= 2 && name[1] == ':') return "a drive prefix";
-  if (std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; })) return "control bytes in the name";
+  if (std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }))
+    return "control bytes in the name";
   while (true) {
     const std::size_t slash = name.find('/');
     const std::string_view part = name.substr(0, slash);

@@ -95,7 +95,9 @@ class IndexCheck {
 
  private:
   std::string file_name(int file) const { return printable(index_.files[static_cast<std::size_t>(file)]); }
-  bool readable(int file) const { return files_[static_cast<std::size_t>(file)].file != nullptr && files_[static_cast<std::size_t>(file)].problem.empty(); }
+  bool readable(int file) const {
+    return files_[static_cast<std::size_t>(file)].file != nullptr && files_[static_cast<std::size_t>(file)].problem.empty();
+  }
 
   void compare() {
     auto stored = tensors_.begin();
@@ -147,16 +149,19 @@ void report_doubles(const std::string& folder, const LoadedWeights& loaded, Diag
     if (a.info.name == b.info.name) doubles.push_back(fmt::format("{} ({} and {})", in_quotes(a.info.name), file_name(a), file_name(b)));
   }
   if (doubles.empty()) return;
-  diagnostics.error({}, fmt::format("{}: {} in two weight files: {}", printable(folder, 400),
-                                    doubles.size() == 1 ? "1 tensor is" : fmt::format("{} tensors are", doubles.size()), join_names(doubles, 6)));
+  diagnostics.error(
+      {}, fmt::format("{}: {} in two weight files: {}", printable(folder, 400),
+                      doubles.size() == 1 ? "1 tensor is" : fmt::format("{} tensors are", doubles.size()), join_names(doubles, 6)));
 }
 
-void check_total(const std::string& index_path, const WeightIndex& index, const std::vector<StoredTensor>& tensors, Diagnostics& diagnostics) {
+void check_total(const std::string& index_path, const WeightIndex& index, const std::vector<StoredTensor>& tensors,
+                 Diagnostics& diagnostics) {
   if (!index.total_bytes) return;
   std::int64_t bytes = 0;
   for (const StoredTensor& t : tensors) bytes += t.bytes;
   if (*index.total_bytes == static_cast<double>(bytes)) return;
-  diagnostics.notice({index_path, 0, 0}, fmt::format("total_size says {}, the tensors have {} bytes", render_number(*index.total_bytes), bytes));
+  diagnostics.notice({index_path, 0, 0},
+                     fmt::format("total_size says {}, the tensors have {} bytes", render_number(*index.total_bytes), bytes));
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ class Locator {
     if (local.failed) return {};
     if (local.folder) {
       if (!revision_.empty()) {
-        diagnostics_.notice(place_, fmt::format("{} is a local folder: the revision \"{}\" is not looked at", printable(path_, 400), printable(revision_)));
+        diagnostics_.notice(
+            place_, fmt::format("{} is a local folder: the revision \"{}\" is not looked at", printable(path_, 400), printable(revision_)));
       }
       return local.folder;
     }
@@ -98,7 +99,9 @@ class Locator {
     if (found.empty()) return {};
     std::error_code failed;
     if (found.size() == 2 && !fs::equivalent(found[0], found[1], failed)) {
-      diagnostics_.error(place_, fmt::format("model {} is ambiguous: both {} (beside the recipe) and {} (in the working directory) exist", name(), tried_[0], tried_[1]),
+      diagnostics_.error(place_,
+                         fmt::format("model {} is ambiguous: both {} (beside the recipe) and {} (in the working directory) exist", name(),
+                                     tried_[0], tried_[1]),
                          fmt::format("write the path in full, or give --model {}=DIR", printable(id(), 400)));
       return {{}, true};
     }
@@ -108,7 +111,8 @@ class Locator {
   std::optional<std::string> from_cache() {
     const std::string hint = fmt::format("give its folder with --model {}=DIR", printable(id(), 400));
     if (!is_hub_id(path_)) {
-      diagnostics_.error(place_, fmt::format("model {} not found; looked for {} (it is no Hub id either)", name(), join_names(tried_)), hint);
+      diagnostics_.error(place_, fmt::format("model {} not found; looked for {} (it is no Hub id either)", name(), join_names(tried_)),
+                         hint);
       return {};
     }
     const std::string download = fmt::format("{}, or fetch it: huggingface-cli download {}{}", hint, path_,
@@ -116,7 +120,9 @@ class Locator {
     const HubLookup found = look_up();
     if (!found.folder.empty()) return found.folder;
     if (found.found_something) {
-      diagnostics_.error(place_, fmt::format("model {} is in the Hub cache ({}), but {}", name(), printable(found.repository, 400), found.problem), download);
+      diagnostics_.error(place_,
+                         fmt::format("model {} is in the Hub cache ({}), but {}", name(), printable(found.repository, 400), found.problem),
+                         download);
     } else {
       tried_.push_back(printable(found.repository, 400));
       diagnostics_.error(place_, fmt::format("model {} not found; looked for {}", name(), join_names(tried_)), download);
@@ -146,8 +152,8 @@ class Locator {
 
 }  // namespace
 
-std::optional<std::string> locate_model(const std::string& path, const std::string& revision, const Place& place, const LocateOptions& options,
-                                        Diagnostics& diagnostics) {
+std::optional<std::string> locate_model(const std::string& path, const std::string& revision, const Place& place,
+                                        const LocateOptions& options, Diagnostics& diagnostics) {
   return Locator(path, revision, place, options, diagnostics).locate();
 }
 

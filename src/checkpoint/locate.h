@@ -12,7 +12,7 @@
 namespace crucible {
 
 struct LocateOptions {
-  std::string recipe_folder;  // empty = the working directory
+  std::string recipe_folder;                                    // empty = the working directory
   std::vector<std::pair<std::string, std::string>> model_dirs;  // id (as the recipe writes it) -> folder
 };
 

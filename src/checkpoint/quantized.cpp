@@ -43,7 +43,8 @@ bool has_mark(std::string_view name, std::string_view part) {
 }
 
 const StoredTensor* find_by_name(const std::vector<StoredTensor>& tensors, std::string_view name) {
-  const auto at = std::lower_bound(tensors.begin(), tensors.end(), name, [](const StoredTensor& t, std::string_view n) { return t.info.name < n; });
+  const auto at =
+      std::lower_bound(tensors.begin(), tensors.end(), name, [](const StoredTensor& t, std::string_view n) { return t.info.name < n; });
   return at != tensors.end() && at->info.name == name ? &*at : nullptr;
 }
 
@@ -72,7 +73,8 @@ std::string scheme_of(const StoredTensor& tensor, const std::vector<StoredTensor
   for (const Mark& m : kNameMarks) {
     if (has_mark(t.name, m.part)) return std::string(m.scheme);
   }
-  if (t.dtype == DType::kU8 && t.name.ends_with("_blocks") && find_by_name(tensors, t.name.substr(0, t.name.size() - 7) + "_scales") != nullptr) {
+  if (t.dtype == DType::kU8 && t.name.ends_with("_blocks") &&
+      find_by_name(tensors, t.name.substr(0, t.name.size() - 7) + "_scales") != nullptr) {
     return "MXFP4";
   }
   if (is_small_float(t.dtype)) return fmt::format("{} weights", facts(t.dtype).name);
@@ -96,7 +98,8 @@ Evidence find_evidence(const std::vector<StoredTensor>& tensors) {
 
 }  // namespace
 
-std::string find_quantization(const ConfigFacts& config, const std::optional<std::string>& nvidia_algo, const std::vector<StoredTensor>& tensors) {
+std::string find_quantization(const ConfigFacts& config, const std::optional<std::string>& nvidia_algo,
+                              const std::vector<StoredTensor>& tensors) {
   constexpr std::string_view kVerdict = "quantised inputs are not merged yet";
   const Evidence evidence = find_evidence(tensors);
   std::string scheme = config.quant_scheme;
@@ -104,8 +107,8 @@ std::string find_quantization(const ConfigFacts& config, const std::optional<std
   const std::string_view file = config.is_quantized ? "config.json has a quantization_config"sv : "there is a hf_quant_config.json"sv;
   if (evidence.tensor != nullptr) {
     const StoredTensor& t = *evidence.tensor;
-    return fmt::format("the weights are quantised ({}; tensor {} is {} {}): {}", scheme.empty() ? evidence.scheme : scheme, in_quotes(t.info.name),
-                       facts(t.info.dtype).name, to_string(t.info.shape), kVerdict);
+    return fmt::format("the weights are quantised ({}; tensor {} is {} {}): {}", scheme.empty() ? evidence.scheme : scheme,
+                       in_quotes(t.info.name), facts(t.info.dtype).name, to_string(t.info.shape), kVerdict);
   }
   if (!config.is_quantized && !nvidia_algo) return {};
   return fmt::format("the model is declared quantised ({}; {}): {}", scheme.empty() ? "unnamed scheme" : scheme, file, kVerdict);

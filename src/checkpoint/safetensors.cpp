@@ -53,8 +53,8 @@ std::uint64_t load_little_endian(const std::array<unsigned char, 8>& bytes) {
   std::string first(static_cast<std::size_t>(std::min<std::int64_t>(file.size(), kSniffBytes)), '\0');
   file.read_at(0, first.data(), first.size());
   const std::string kind = sniff_file(first);
-  throw Error(ErrorCode::kInput, kind.empty() ? fmt::format("is no valid safetensors file: {}", why)
-                                              : fmt::format("is no safetensors file: it is {}", kind));
+  throw Error(ErrorCode::kInput,
+              kind.empty() ? fmt::format("is no valid safetensors file: {}", why) : fmt::format("is no safetensors file: it is {}", kind));
 }
 
 }  // namespace
@@ -111,8 +111,9 @@ std::string render_safetensors_header(std::vector<SafetensorsEntry>& entries, co
   json += '}';
   json.append((8 - json.size() % 8) % 8, ' ');
   if (static_cast<std::int64_t>(json.size()) > kMaxSafetensorsHeader) {
-    throw Error(ErrorCode::kInput, fmt::format("a weight file with {} tensors needs a header of {} bytes; the format allows {} (use smaller shards)",
-                                               entries.size(), json.size(), kMaxSafetensorsHeader));
+    throw Error(ErrorCode::kInput,
+                fmt::format("a weight file with {} tensors needs a header of {} bytes; the format allows {} (use smaller shards)",
+                            entries.size(), json.size(), kMaxSafetensorsHeader));
   }
   std::string out;
   out.reserve(json.size() + 8);

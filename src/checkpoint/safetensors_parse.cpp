@@ -30,7 +30,9 @@ class HeaderReader : public JsonReader {
   bool null() { return state_ == State::kHeader && at_metadata_ ? true : scalar("null"); }
   bool boolean(bool) { return scalar("a boolean"); }
   bool number_integer(std::int64_t) { return scalar("a negative number"); }
-  bool number_float(double, const std::string& text) { return scalar(fmt::format("{}, not a whole number below 2^63", printable(text, 40))); }
+  bool number_float(double, const std::string& text) {
+    return scalar(fmt::format("{}, not a whole number below 2^63", printable(text, 40)));
+  }
   bool number_unsigned(std::uint64_t value);
   bool string(std::string& value);
   bool start_object(std::size_t);
@@ -40,7 +42,8 @@ class HeaderReader : public JsonReader {
   bool end_array();
 
   void finish_remarks() {
-    if (unknown_fields_ > kMostRemarks) header_.remarks.push_back(fmt::format("{} more unknown fields ignored", unknown_fields_ - kMostRemarks));
+    if (unknown_fields_ > kMostRemarks)
+      header_.remarks.push_back(fmt::format("{} more unknown fields ignored", unknown_fields_ - kMostRemarks));
   }
 
  private:
@@ -51,9 +54,7 @@ class HeaderReader : public JsonReader {
     if (state_ == State::kStart || (state_ == State::kHeader && at_metadata_) || state_ == State::kMetadata) throw_json(std::string(why));
     throw_json(fmt::format("tensor {}: {}", in_quotes(entry_.info.name), why));
   }
-  std::string_view field_name() const {
-    return field_ == kDType ? "dtype" : field_ == kShapeField ? "shape" : "data_offsets";
-  }
+  std::string_view field_name() const { return field_ == kDType ? "dtype" : field_ == kShapeField ? "shape" : "data_offsets"; }
   bool ignoring() const noexcept { return ignored_below_ > 0; }
   // A value of a kind that has no place where it stands, unless it is inside something that is ignored.
   bool scalar(std::string_view what);
@@ -107,7 +108,8 @@ bool HeaderReader::number_unsigned(std::uint64_t value) {
 
 bool HeaderReader::string(std::string& value) {
   if (!ignoring() && state_ == State::kMetadata) {
-    if (!header_.metadata.emplace(metadata_key_, value).second) fail(fmt::format("__metadata__ has the key {} twice", in_quotes(metadata_key_)));
+    if (!header_.metadata.emplace(metadata_key_, value).second)
+      fail(fmt::format("__metadata__ has the key {} twice", in_quotes(metadata_key_)));
     return true;
   }
   if (ignoring() || state_ != State::kEntry || field_ != kDType) return scalar("a string");
@@ -169,7 +171,8 @@ void HeaderReader::start_entry(std::string& name) {
   }
   entry_ = {};
   entry_.info.name = std::move(name);
-  if (entry_.info.name.size() > kLongestName) fail(fmt::format("a name of {} bytes; {} are allowed", entry_.info.name.size(), kLongestName));
+  if (entry_.info.name.size() > kLongestName)
+    fail(fmt::format("a name of {} bytes; {} are allowed", entry_.info.name.size(), kLongestName));
   if (entry_.info.name.find('\0') != std::string::npos) fail("a NUL byte in the name");
   if (header_.entries.size() == kMostTensors) throw_json(fmt::format("more than {} tensors", kMostTensors));
   seen_ = 0;
@@ -211,7 +214,8 @@ void HeaderReader::finish_entry() {
   for (const auto& [bit, name] : {std::pair{kDType, "dtype"}, std::pair{kShapeField, "shape"}, std::pair{kOffsetsField, "data_offsets"}}) {
     if ((seen_ & bit) == 0) fail(fmt::format("the field \"{}\" is missing", name));
   }
-  if (offsets_.size() != 2) fail(fmt::format("data_offsets holds {}, not two", render_count(static_cast<std::int64_t>(offsets_.size()), "number")));
+  if (offsets_.size() != 2)
+    fail(fmt::format("data_offsets holds {}, not two", render_count(static_cast<std::int64_t>(offsets_.size()), "number")));
   entry_.begin = offsets_[0];
   entry_.end = offsets_[1];
   if (entry_.begin > entry_.end) fail(fmt::format("data_offsets [{}, {}] run backwards", entry_.begin, entry_.end));
@@ -230,7 +234,8 @@ void check_unique_names(const std::vector<SafetensorsEntry>& entries) {
   for (std::size_t i = 0; i < entries.size(); ++i) keys.push_back({hash64(entries[i].info.name), static_cast<std::uint32_t>(i)});
   const auto name = [&](const Key& k) -> const std::string& { return entries[k.index].info.name; };
   std::sort(keys.begin(), keys.end(), [&](const Key& a, const Key& b) { return a.hash != b.hash ? a.hash < b.hash : name(a) < name(b); });
-  const auto twice = std::adjacent_find(keys.begin(), keys.end(), [&](const Key& a, const Key& b) { return a.hash == b.hash && name(a) == name(b); });
+  const auto twice =
+      std::adjacent_find(keys.begin(), keys.end(), [&](const Key& a, const Key& b) { return a.hash == b.hash && name(a) == name(b); });
   if (twice != keys.end()) throw_json(fmt::format("duplicate name: tensor {} stands there twice", in_quotes(name(*twice))));
 }
 
@@ -246,9 +251,10 @@ void check_tiling(std::vector<SafetensorsEntry>& entries, std::int64_t data_byte
       const std::string name = in_quotes(e.info.name);
       if (before == nullptr) throw_json(fmt::format("tensor {}: the first tensor begins at byte {}, not at 0", name, e.begin));
       const std::string other = in_quotes(before->info.name);
-      if (e.begin < expected) throw_json(fmt::format("tensor {}: begins at byte {}, but {} ends at {}: they overlap", name, e.begin, other, expected));
-      throw_json(fmt::format("tensor {}: begins at byte {}, but {} ends at {}: {} of no tensor between them", name, e.begin, other, expected,
-                             render_count(e.begin - expected, "byte")));
+      if (e.begin < expected)
+        throw_json(fmt::format("tensor {}: begins at byte {}, but {} ends at {}: they overlap", name, e.begin, other, expected));
+      throw_json(fmt::format("tensor {}: begins at byte {}, but {} ends at {}: {} of no tensor between them", name, e.begin, other,
+                             expected, render_count(e.begin - expected, "byte")));
     }
     before = &e;
   }
@@ -259,19 +265,22 @@ void check_tiling(std::vector<SafetensorsEntry>& entries, std::int64_t data_byte
     std::replace(nonzero.begin(), nonzero.end(), std::int64_t{0}, std::int64_t{1});
     const auto most = checked_elem_count(nonzero);
     if (!most || !checked_mul(*most, facts(t.dtype).bits)) {
-      throw_json(fmt::format("tensor {}: shape {} of {} is larger than any file", in_quotes(t.name), to_string(t.shape), facts(t.dtype).name));
+      throw_json(
+          fmt::format("tensor {}: shape {} of {} is larger than any file", in_quotes(t.name), to_string(t.shape), facts(t.dtype).name));
     }
     const auto bytes = checked_byte_count(t.dtype, t.shape);
-    if (!bytes) throw_json(fmt::format("tensor {}: shape {} of {} does not fill whole bytes", in_quotes(t.name), to_string(t.shape), facts(t.dtype).name));
+    if (!bytes)
+      throw_json(
+          fmt::format("tensor {}: shape {} of {} does not fill whole bytes", in_quotes(t.name), to_string(t.shape), facts(t.dtype).name));
     if (*bytes != e.end - e.begin) {
-      throw_json(fmt::format("tensor {}: shape {} of {} needs {}, data_offsets give {}", in_quotes(t.name), to_string(t.shape), facts(t.dtype).name,
-                             render_count(*bytes, "byte"), e.end - e.begin));
+      throw_json(fmt::format("tensor {}: shape {} of {} needs {}, data_offsets give {}", in_quotes(t.name), to_string(t.shape),
+                             facts(t.dtype).name, render_count(*bytes, "byte"), e.end - e.begin));
     }
   }
   const std::int64_t end = entries.empty() ? 0 : entries.back().end;
   if (end > data_bytes) {
-    throw_json(fmt::format("the tensors need {}, the file has {} after the header: it is cut off, {} short", render_count(end, "byte"), data_bytes,
-                           render_count(end - data_bytes, "byte")));
+    throw_json(fmt::format("the tensors need {}, the file has {} after the header: it is cut off, {} short", render_count(end, "byte"),
+                           data_bytes, render_count(end - data_bytes, "byte")));
   }
   if (end < data_bytes) throw_json(fmt::format("{} after the last tensor belong to none", render_count(data_bytes - end, "byte")));
 }

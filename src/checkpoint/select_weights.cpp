@@ -22,10 +22,12 @@ struct OtherFormat {
   std::string_view what;
 };
 constexpr std::array kOtherFormats = {
-    OtherFormat{".bin"sv, "PyTorch weights"},       OtherFormat{".bin.index.json"sv, "PyTorch weights"}, OtherFormat{".pth"sv, "PyTorch weights"},
-    OtherFormat{".pt"sv, "PyTorch weights"},        OtherFormat{".ckpt"sv, "PyTorch weights"},           OtherFormat{".gguf"sv, "GGUF weights"},
-    OtherFormat{".ggml"sv, "GGML weights"},         OtherFormat{".h5"sv, "TensorFlow weights"},          OtherFormat{".msgpack"sv, "Flax weights"},
-    OtherFormat{".onnx"sv, "ONNX weights"},         OtherFormat{".nemo"sv, "NeMo weights"},              OtherFormat{".distcp"sv, "a PyTorch distributed checkpoint"},
+    OtherFormat{".bin"sv, "PyTorch weights"},  OtherFormat{".bin.index.json"sv, "PyTorch weights"},
+    OtherFormat{".pth"sv, "PyTorch weights"},  OtherFormat{".pt"sv, "PyTorch weights"},
+    OtherFormat{".ckpt"sv, "PyTorch weights"}, OtherFormat{".gguf"sv, "GGUF weights"},
+    OtherFormat{".ggml"sv, "GGML weights"},    OtherFormat{".h5"sv, "TensorFlow weights"},
+    OtherFormat{".msgpack"sv, "Flax weights"}, OtherFormat{".onnx"sv, "ONNX weights"},
+    OtherFormat{".nemo"sv, "NeMo weights"},    OtherFormat{".distcp"sv, "a PyTorch distributed checkpoint"},
     OtherFormat{".npz"sv, "NumPy weights"},
 };
 
@@ -53,7 +55,9 @@ class Selector {
   }
 
  private:
-  void error(std::string message, std::string hint = {}) { diagnostics_.error({}, fmt::format("{}: {}", printable(folder_, 400), message), std::move(hint)); }
+  void error(std::string message, std::string hint = {}) {
+    diagnostics_.error({}, fmt::format("{}: {}", printable(folder_, 400), message), std::move(hint));
+  }
   void notice(std::string message) { diagnostics_.notice({}, fmt::format("{}: {}", printable(folder_, 400), message)); }
 
   WeightChoice from_config(const std::string& name) {
@@ -64,7 +68,9 @@ class Selector {
     }
     if (name.ends_with(".safetensors.index.json")) return from_index(name);
     if (!name.ends_with(".safetensors")) {
-      diagnostics_.error(place, fmt::format("transformers_weights names the file \"{}\": only .safetensors files and their indices are read", printable(name)));
+      diagnostics_.error(
+          place,
+          fmt::format("transformers_weights names the file \"{}\": only .safetensors files and their indices are read", printable(name)));
       return {};
     }
     return {{name}, {}, {}, {}};
@@ -124,11 +130,13 @@ class Selector {
     const bool adapter = contains(names_, "adapter_config.json") ||
                          std::any_of(names_.begin(), names_.end(), [](const std::string& n) { return n.starts_with("adapter_model"); });
     if (adapter) {
-      error("this is a LoRA adapter, not a model; adapters are not supported yet", "merge it into its base model first (peft: merge_and_unload)");
+      error("this is a LoRA adapter, not a model; adapters are not supported yet",
+            "merge it into its base model first (peft: merge_and_unload)");
       return;
     }
     for (const OtherFormat& format : kOtherFormats) {
-      const auto at = std::find_if(names_.begin(), names_.end(), [&](const std::string& n) { return n.ends_with(format.suffix) && n != "training_args.bin"; });
+      const auto at = std::find_if(names_.begin(), names_.end(),
+                                   [&](const std::string& n) { return n.ends_with(format.suffix) && n != "training_args.bin"; });
       if (at == names_.end()) continue;
       error(fmt::format("holds {} ({}), which are not supported yet; only safetensors is read", format.what, printable(*at)),
             "convert the model to safetensors (transformers: save_pretrained)");
@@ -145,7 +153,8 @@ class Selector {
 
 }  // namespace
 
-WeightChoice select_weights(const std::string& folder, const std::vector<std::string>& names, const ConfigFacts& config, Diagnostics& diagnostics) {
+WeightChoice select_weights(const std::string& folder, const std::vector<std::string>& names, const ConfigFacts& config,
+                            Diagnostics& diagnostics) {
   return Selector(folder, names, diagnostics).choose(config);
 }
 

@@ -15,10 +15,11 @@ struct WeightChoice {
   std::vector<std::string> files;    // relative to the folder, sorted; empty = nothing usable (a diagnostic says why)
   std::optional<WeightIndex> index;  // what the files must agree with
   std::string index_name;
-  std::string rival;                 // a single file that lies beside the index and is not in it; empty = none
+  std::string rival;  // a single file that lies beside the index and is not in it; empty = none
 };
 
 // Looks at names and reads the index, no weight file. `names`: the entries of `folder`, sorted.
-WeightChoice select_weights(const std::string& folder, const std::vector<std::string>& names, const ConfigFacts& config, Diagnostics& diagnostics);
+WeightChoice select_weights(const std::string& folder, const std::vector<std::string>& names, const ConfigFacts& config,
+                            Diagnostics& diagnostics);
 
 }  // namespace crucible

@@ -22,7 +22,10 @@ constexpr std::array kMarks = {
     Mark{0, "\x80\x02"sv, "a pickle (old PyTorch checkpoint?); only safetensors is supported yet"sv},
     Mark{0, "\x89HDF"sv, "an HDF5 (Keras) file; only safetensors is supported yet"sv},
     Mark{0, "\x1f\x8b"sv, "a gzip archive; unpack it first"sv},
-    Mark{0, "\xfd" "7zXZ"sv, "an xz archive; unpack it first"sv},
+    Mark{0,
+         "\xfd"
+         "7zXZ"sv,
+         "an xz archive; unpack it first"sv},
     Mark{0, "\x28\xb5\x2f\xfd"sv, "a zstd archive; unpack it first"sv},
     Mark{257, "ustar"sv, "a tar archive; unpack it first"sv},
 };
@@ -37,7 +40,8 @@ bool starts_with_folded(std::string_view text, std::string_view lower) {
 
 std::string sniff_file(std::string_view first_bytes) {
   for (const Mark& m : kMarks) {
-    if (first_bytes.size() >= m.offset + m.bytes.size() && first_bytes.substr(m.offset, m.bytes.size()) == m.bytes) return std::string(m.meaning);
+    if (first_bytes.size() >= m.offset + m.bytes.size() && first_bytes.substr(m.offset, m.bytes.size()) == m.bytes)
+      return std::string(m.meaning);
   }
   std::string_view text = first_bytes;
   text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));

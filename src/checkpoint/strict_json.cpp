@@ -29,7 +29,8 @@ bool JsonReader::enter() {
 
 void check_json_text(std::string_view text) {
   if (text.starts_with("\xEF\xBB\xBF")) throw_json("starts with a byte-order mark");
-  if (const auto nul = text.find('\0'); nul != std::string_view::npos) throw_json(fmt::format("not valid JSON: a NUL byte at byte {}", nul));
+  if (const auto nul = text.find('\0'); nul != std::string_view::npos)
+    throw_json(fmt::format("not valid JSON: a NUL byte at byte {}", nul));
 }
 
 }  // namespace crucible

@@ -19,7 +19,7 @@ class JsonReader {
 
   bool null() { return true; }
   bool boolean(bool) { return true; }
-  bool number_integer(std::int64_t) { return true; }    // negative, or -0
+  bool number_integer(std::int64_t) { return true; }  // negative, or -0
   bool number_unsigned(std::uint64_t) { return true; }
   bool number_float(double, const std::string&) { return true; }  // also integers above 2^64 - 1
   bool string(std::string&) { return true; }

@@ -62,7 +62,8 @@ void print_text(const Checkpoint& checkpoint, bool tensors) {
   out += "roles, as far as names tell\n";
   for (const auto& [name, n] : t.by_role) out += fmt::format("  {:<10} {:>6} tensors  {} elements\n", name, n.first, n.second);
   for (const LayerStack& s : stacks_of(checkpoint)) {
-    out += fmt::format("layers {}: {}{}\n", printable(s.name), s.layers, s.config_key.empty() ? "" : " (config.json: " + s.config_key + ")");
+    out +=
+        fmt::format("layers {}: {}{}\n", printable(s.name), s.layers, s.config_key.empty() ? "" : " (config.json: " + s.config_key + ")");
   }
   if (!checkpoint.companion_files().empty()) out += fmt::format("other files: {}\n", join_names(checkpoint.companion_files(), 40));
   if (tensors) {
@@ -77,12 +78,19 @@ void print_text(const Checkpoint& checkpoint, bool tensors) {
 void print_json(const Checkpoint& checkpoint) {
   const Totals t = total(checkpoint);
   Json out = {{"path", checkpoint.path()}, {"elements", t.elems}, {"bytes", t.bytes}};
-  for (const WeightFile& f : checkpoint.files()) out["files"].push_back({{"name", f.name}, {"bytes", f.size_bytes}, {"header_hash", f.header_hash}});
-  for (const LayerStack& s : stacks_of(checkpoint)) out["layer_stacks"].push_back({{"name", s.name}, {"layers", s.layers}, {"config_key", s.config_key}});
+  for (const WeightFile& f : checkpoint.files())
+    out["files"].push_back({{"name", f.name}, {"bytes", f.size_bytes}, {"header_hash", f.header_hash}});
+  for (const LayerStack& s : stacks_of(checkpoint))
+    out["layer_stacks"].push_back({{"name", s.name}, {"layers", s.layers}, {"config_key", s.config_key}});
   out["other_files"] = checkpoint.companion_files();
   for (const StoredTensor& s : checkpoint.tensors()) {
-    Json tensor = {{"name", s.info.name}, {"dtype", facts(s.info.dtype).name}, {"shape", s.info.shape}, {"role", to_string(role_of(s.info.name))},
-                   {"file", checkpoint.files()[static_cast<std::size_t>(s.file)].name}, {"offset", s.offset}, {"bytes", s.bytes}};
+    Json tensor = {{"name", s.info.name},
+                   {"dtype", facts(s.info.dtype).name},
+                   {"shape", s.info.shape},
+                   {"role", to_string(role_of(s.info.name))},
+                   {"file", checkpoint.files()[static_cast<std::size_t>(s.file)].name},
+                   {"offset", s.offset},
+                   {"bytes", s.bytes}};
     if (const auto layer = parse_layer_name(s.info.name)) tensor["layer"] = layer->index;
     out["tensors"].push_back(std::move(tensor));
   }

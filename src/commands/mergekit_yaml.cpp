@@ -49,7 +49,8 @@ int run(Options& options) {
     refused.throw_if_errors();
   }
   for (const auto& [reason, option] : options.ignored) {
-    if (option->count() > 0 && !options.merge.quiet) std::fprintf(stderr, "%s has no effect: %s\n", option->get_name().c_str(), reason.c_str());
+    if (option->count() > 0 && !options.merge.quiet)
+      std::fprintf(stderr, "%s has no effect: %s\n", option->get_name().c_str(), reason.c_str());
   }
   if (!options.transformers_cache.empty()) setenv("HF_HUB_CACHE", options.transformers_cache.c_str(), 1);
   options.merge.overwrite = true;     // as mergekit does, only that the old model stays whole until the new one is
@@ -63,11 +64,15 @@ std::function<int()> declare(CLI::App& app) {
   app.add_option("out", o->out, "folder to write the merged model to")->required();
   o->merge.shard_size = "5B";
   app.add_option("--out-shard-size", o->merge.shard_size, "largest weight file, in bytes: 5B (10^9), 500M, 2GiB")->capture_default_str();
-  app.add_option("--random-seed", o->merge.request.seed, "seed of all random choices")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--random-seed", o->merge.request.seed, "seed of all random choices")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--num-threads,-j", o->merge.request.threads, "worker threads (default: all processors)")->check(CLI::Range(0, 4096));
   app.add_option("--transformers-cache", o->transformers_cache, "Hub cache to look models up in");
-  app.add_flag("--copy-tokenizer,!--no-copy-tokenizer", o->merge.request.copy_companions, "copy the tokenizer and other non-weight files (default on)");
-  app.add_flag("--write-model-card,!--no-write-model-card", o->merge.request.write_card, "write README.md and mergekit_config.yml (default on)");
+  app.add_flag("--copy-tokenizer,!--no-copy-tokenizer", o->merge.request.copy_companions,
+               "copy the tokenizer and other non-weight files (default on)");
+  app.add_flag("--write-model-card,!--no-write-model-card", o->merge.request.write_card,
+               "write README.md and mergekit_config.yml (default on)");
   app.add_flag("--safe-serialization,!--no-safe-serialization", o->safe_serialization, "write safetensors (the only form here)");
   app.add_flag("--quiet,!--no-quiet", o->merge.quiet, "print errors only");
   app.add_flag("-v,--verbose", o->verbosity, "accepted; notices are always shown");

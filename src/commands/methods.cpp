@@ -29,7 +29,7 @@ std::string method_text(const Method& m) {
   }
   out += fmt::format("\nbase model: {}\n", m.base == BaseRule::kRequired   ? "required"
                                            : m.base == BaseRule::kOptional ? "optional"
-                                                                          : "an input only when it is listed among the models");
+                                                                           : "an input only when it is listed among the models");
   if (m.global->size() > 0) out += "\nparameters of the whole merge\n" + fields_text(*m.global);
   if (m.model->size() > 0) out += "\nparameters of each model (any level of the recipe)\n" + fields_text(*m.model);
   if (!m.deviations.empty()) out += fmt::format("\nnotes\n{}\n", m.deviations);

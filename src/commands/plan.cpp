@@ -34,7 +34,8 @@ int show(const Options& options) {
   const std::string text = render_explanation(plan, options.explain);
   if (text.empty()) {
     Diagnostics none;
-    none.error({}, "no output tensor matches `" + options.explain + "`", "`crucible plan RECIPE --json` lists them; * matches any characters");
+    none.error({}, "no output tensor matches `" + options.explain + "`",
+               "`crucible plan RECIPE --json` lists them; * matches any characters");
     none.throw_if_errors();
   }
   std::fputs(text.c_str(), stdout);

@@ -40,18 +40,24 @@ int verify(const Options& options) {
   diagnostics.throw_if_errors();
   std::vector<std::string> problems;
   if (plan.digest != record->plan_digest) {
-    problems.push_back(fmt::format("the inputs or the program differ from those of the record (written by crucible {})", record->program_version));
+    problems.push_back(
+        fmt::format("the inputs or the program differ from those of the record (written by crucible {})", record->program_version));
   }
   RunResult result;
   Comparison comparison;
   {
     const ProgressLine progress(talk_of(options.merge));
     const auto show = progress.callback();
-    comparison = compare_with(plan, options.folder, run_options(request), [&](const Progress& p) { show({p.bytes_done, p.bytes_total, p.tensor}); },
-                              &result);
+    comparison = compare_with(
+        plan, options.folder, run_options(request),
+        [&](const Progress& p) {
+          show({p.bytes_done, p.bytes_total, p.tensor});
+        },
+        &result);
   }
   problems.insert(problems.end(), comparison.problems.begin(), comparison.problems.end());
-  for (const std::string& name : comparison.differing) problems.push_back(fmt::format("tensor {} differs from the recomputed one", printable(name)));
+  for (const std::string& name : comparison.differing)
+    problems.push_back(fmt::format("tensor {} differs from the recomputed one", printable(name)));
   const RunSummary summary = summarize(plan, result);
   for (const std::string& wrong : find_contradictions(summary)) problems.push_back(wrong);
   if (problems.empty()) {

@@ -158,7 +158,8 @@ class PosixWriteFile final : public WriteFile {
   const std::string& path() const noexcept override { return path_; }
 
   void write_at(std::int64_t offset, const void* data, std::size_t size) override {
-    CHECK(fd_ >= 0 && offset >= 0 && static_cast<std::int64_t>(size) <= size_ - offset, "{}: {} bytes at {} of {}", path_, size, offset, size_);
+    CHECK(fd_ >= 0 && offset >= 0 && static_cast<std::int64_t>(size) <= size_ - offset, "{}: {} bytes at {} of {}", path_, size, offset,
+          size_);
     const char* from = static_cast<const char*>(data);
     while (size > 0) {
       const ssize_t n = system_calls().pwrite(fd_, from, std::min(size, kLargestCall), offset);

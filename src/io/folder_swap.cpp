@@ -41,7 +41,8 @@ class Moves {
   Moves& operator=(const Moves&) = delete;
   void move(std::string from, std::string to) {
     done_.reserve(done_.size() + 1);
-    if (system_calls().rename_new(from.c_str(), to.c_str()) != 0) throw_system_error(from, fmt::format("cannot move to {}", printable(to, 400)), errno);
+    if (system_calls().rename_new(from.c_str(), to.c_str()) != 0)
+      throw_system_error(from, fmt::format("cannot move to {}", printable(to, 400)), errno);
     done_.emplace_back(std::move(from), std::move(to));
   }
   // Answers whether everything is where it was.
@@ -143,12 +144,13 @@ void carry_over(const std::string& old_folder, const std::string& target, const 
     }
     sync_folder(target);
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{}; the new model is in place, the old files are in {}", error.what(), printable(old_folder, 400)));
+    throw Error(error.code(),
+                fmt::format("{}; the new model is in place, the old files are in {}", error.what(), printable(old_folder, 400)));
   }
   if (!stuck.empty()) {
-    throw Error(ErrorCode::kIo, fmt::format("{}: the new model is in place, but {} could not be carried over and still {} in {}",
-                                            printable(target, 400), printable(join_names(stuck), 400), stuck.size() == 1 ? "lies" : "lie",
-                                            printable(old_folder, 400)));
+    throw Error(ErrorCode::kIo,
+                fmt::format("{}: the new model is in place, but {} could not be carried over and still {} in {}", printable(target, 400),
+                            printable(join_names(stuck), 400), stuck.size() == 1 ? "lies" : "lie", printable(old_folder, 400)));
   }
   if (!remove_folder(old_folder)) {
     throw Error(ErrorCode::kIo, fmt::format("{}: the new model is in place, but the old files in {} could not be removed",
@@ -156,7 +158,8 @@ void carry_over(const std::string& old_folder, const std::string& target, const 
   }
 }
 
-void move_into_place(const std::string& working, const std::string& target, const NamePredicate& is_model_file, const std::string& aside_prefix) {
+void move_into_place(const std::string& working, const std::string& target, const NamePredicate& is_model_file,
+                     const std::string& aside_prefix) {
   const std::string skip = std::filesystem::path(working).filename().string();
   std::vector<std::string> fresh = list_folder(working);
   const std::set<std::string> fresh_names(fresh.begin(), fresh.end());

@@ -34,6 +34,7 @@ void carry_over(const std::string& old_folder, const std::string& target, const 
 
 // Moves the files of `working` (on the same file system) into `target` one by one, replaced files aside first, the file that makes a
 // loader see a model last. A failure undoes all moves. `aside_prefix`: where replaced files wait, beside or inside the target.
-void move_into_place(const std::string& working, const std::string& target, const NamePredicate& is_model_file, const std::string& aside_prefix);
+void move_into_place(const std::string& working, const std::string& target, const NamePredicate& is_model_file,
+                     const std::string& aside_prefix);
 
 }  // namespace crucible

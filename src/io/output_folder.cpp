@@ -168,7 +168,8 @@ void OutputFolder::protect(const std::string& input) const {
     if (same_entry(in, out)) refuse(target_, fmt::format("is the input model {}; choose another folder", shown));
     if (is_at_or_above(out, input_path)) refuse(target_, fmt::format("holds the input model {}; choose another folder", shown));
   }
-  if (S_ISDIR(in.st_mode) && is_at_or_above(in, resolved_)) refuse(target_, fmt::format("lies inside the input model {}; choose another folder", shown));
+  if (S_ISDIR(in.st_mode) && is_at_or_above(in, resolved_))
+    refuse(target_, fmt::format("lies inside the input model {}; choose another folder", shown));
 }
 
 void OutputFolder::check_space(std::int64_t bytes) const {
@@ -176,8 +177,8 @@ void OutputFolder::check_space(std::int64_t bytes) const {
   if (::statvfs(working_.c_str(), &room) != 0) throw_system_error(working_, "cannot ask for free space", errno);
   const auto free_bytes = static_cast<std::int64_t>(room.f_bavail) * static_cast<std::int64_t>(room.f_frsize);
   if (free_bytes >= bytes) return;
-  throw Error(ErrorCode::kNoSpace, fmt::format("{}: the model needs {} ({} bytes), the disk has {} ({} bytes) free", printable(target_, 400),
-                                               render_bytes(bytes), bytes, render_bytes(free_bytes), free_bytes));
+  throw Error(ErrorCode::kNoSpace, fmt::format("{}: the model needs {} ({} bytes), the disk has {} ({} bytes) free",
+                                               printable(target_, 400), render_bytes(bytes), bytes, render_bytes(free_bytes), free_bytes));
 }
 
 std::unique_ptr<WriteFile> OutputFolder::create(const std::string& name, std::int64_t size) {
@@ -229,7 +230,8 @@ void OutputFolder::commit() {
     }
   } else if (existing_ == Existing::kRefuse) {
     for (const std::string& name : list_folder(resolved_)) {
-      if (resolved_ + "/" + name != working_ && name != "lost+found") refuse(target_, "was empty and no longer is: another program writes there");
+      if (resolved_ + "/" + name != working_ && name != "lost+found")
+        refuse(target_, "was empty and no longer is: another program writes there");
     }
   }
   move_into_place(working_, resolved_, is_model_file_, working_ + "-old-");

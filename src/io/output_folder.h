@@ -46,12 +46,12 @@ class OutputFolder {
   void commit();
 
  private:
-  std::string target_;   // as the user wrote it
+  std::string target_;    // as the user wrote it
   std::string resolved_;  // absolute, no links
   std::string working_;
   std::function<bool(const std::string&)> is_model_file_;
   Existing existing_;
-  bool inside_ = false;     // the working folder lies inside the target (the target cannot be renamed)
+  bool inside_ = false;  // the working folder lies inside the target (the target cannot be renamed)
   bool committed_ = false;
 };
 

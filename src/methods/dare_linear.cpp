@@ -29,7 +29,8 @@ d_i = delta_i where u < density (u uniform, one draw per element), else 0;  time
 W_i = w_i * d_i
 m = sum_i W_i,  divided by sum_i w_i if normalize (a sum below 1e-8 counts as 1)
 out = base + lambda * m)",
-      .deviations = R"(mergekit (since 0.1.0) restores the L1 norm of the actual sample; the paper divides each survivor by density: rescale: per_element.)",
+      .deviations =
+          R"(mergekit (since 0.1.0) restores the L1 norm of the actual sample; the paper divides each survivor by density: rescale: per_element.)",
       .paper = "arXiv 2311.03099",
       .base = BaseRule::kRequired,
       .min_models = 0,
@@ -37,7 +38,8 @@ out = base + lambda * m)",
       .random = true,
       .global = &global_fields(),
       .model = &model_fields(),
-      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter, Law::kScaleEquivariant},
+      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent,
+               Law::kOrderDoesNotMatter, Law::kScaleEquivariant},
       .examples = {{"keep 60 % of each task vector", R"(merge_method: dare_linear
 base_model: ./base
 models:

@@ -30,7 +30,8 @@ W_i = w_i * d_i
 s = sum_i W_i;  the winners of an element are the models whose W_i has the sign of s (zero counts as +)
 m = sum of the winning W_i,  divided by the sum of their w_i if normalize (0 counts as 1)
 out = base + lambda * m)",
-      .deviations = R"(mergekit (since 0.1.0) restores the L1 norm of the actual sample; the paper divides each survivor by density: rescale: per_element.)",
+      .deviations =
+          R"(mergekit (since 0.1.0) restores the L1 norm of the actual sample; the paper divides each survivor by density: rescale: per_element.)",
       .paper = "arXiv 2311.03099",
       .base = BaseRule::kRequired,
       .min_models = 0,
@@ -38,7 +39,8 @@ out = base + lambda * m)",
       .random = true,
       .global = &global_fields(),
       .model = &model_fields(),
-      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter, Law::kScaleEquivariant},
+      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent,
+               Law::kOrderDoesNotMatter, Law::kScaleEquivariant},
       .examples = {{"keep 60 % of each task vector", R"(merge_method: dare_ties
 base_model: ./base
 models:

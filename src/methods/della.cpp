@@ -23,7 +23,9 @@ const Method& method_della() {
   static const Method method = {
       .name = "della",
       .title = "DELLA",
-      .summary = "Drops entries of each task vector at random, small magnitudes more often, rescales, elects a sign per element, and merges what agrees.",
+      .summary =
+          "Drops entries of each task vector at random, small magnitudes more often, rescales, elects a sign per element, and merges what "
+          "agrees.",
       .formula = R"(delta_i = x_i - base
 rho = magnitude rank of an entry inside its row, 0 (smallest) to 1 (largest), ties by lower index
 p   = clamp(c - epsilon + 2 epsilon rho, 0, 1),  c such that the mean of p over the row is density
@@ -33,7 +35,8 @@ W_i = w_i * d_i
 s = sum_i W_i;  the winners of an element are the models whose W_i has the sign of s (zero counts as +)
 m = sum of the winning W_i,  divided by the sum of their w_i if normalize (0 counts as 1)
 out = base + lambda * m)",
-      .deviations = R"(The paper divides each survivor by its own keep probability (rescale: per_element) and calls the full width of the ramp epsilon (window).
+      .deviations =
+          R"(The paper divides each survivor by its own keep probability (rescale: per_element) and calls the full width of the ramp epsilon (window).
 mergekit 0.1.4 restores the L1 norm per tensor instead (the default here too), refuses density +- epsilon outside (0, 1), ranks 3-D tensors along the wrong axis and fails on rows of one entry (D1, D10).
 A row of one entry is kept with probability density; a row is the last axis of a tensor of any rank.)",
       .paper = "arXiv 2406.11617",
@@ -43,7 +46,8 @@ A row of one entry is kept with probability density; a row is the last axis of a
       .random = true,
       .global = &global_fields(),
       .model = &model_fields(),
-      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter, Law::kScaleEquivariant},
+      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent,
+               Law::kOrderDoesNotMatter, Law::kScaleEquivariant},
       .examples = {{"the recipe of this project's demo", R"(models:
 - model: ./model_a
   parameters:

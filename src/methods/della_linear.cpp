@@ -32,7 +32,8 @@ d_i = delta_i where u < p (u uniform, one draw per entry), else 0
 W_i = w_i * d_i
 m = sum_i W_i,  divided by sum_i w_i if normalize (a sum below 1e-8 counts as 1)
 out = base + lambda * m)",
-      .deviations = R"(The paper divides each survivor by its own keep probability (rescale: per_element) and calls the full width of the ramp epsilon (window).
+      .deviations =
+          R"(The paper divides each survivor by its own keep probability (rescale: per_element) and calls the full width of the ramp epsilon (window).
 mergekit 0.1.4 restores the L1 norm per tensor instead (the default here too), refuses density +- epsilon outside (0, 1), ranks 3-D tensors along the wrong axis and fails on rows of one entry (D1, D10).
 A row of one entry is kept with probability density; a row is the last axis of a tensor of any rank.)",
       .paper = "arXiv 2406.11617",
@@ -42,7 +43,8 @@ A row of one entry is kept with probability density; a row is the last axis of a
       .random = true,
       .global = &global_fields(),
       .model = &model_fields(),
-      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter, Law::kScaleEquivariant},
+      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent,
+               Law::kOrderDoesNotMatter, Law::kScaleEquivariant},
       .examples = {{"the recipe of this project's demo", R"(models:
 - model: ./model_a
   parameters:

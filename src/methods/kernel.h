@@ -33,8 +33,8 @@ struct Tile {
   std::int64_t count = 0;
 };
 
-inline constexpr std::int64_t kTileElems = std::int64_t{1} << 17;     // a tile of element grain
-inline constexpr std::int64_t kLongestRow = std::int64_t{1} << 20;    // a longer row is not held whole in a tile
+inline constexpr std::int64_t kTileElems = std::int64_t{1} << 17;   // a tile of element grain
+inline constexpr std::int64_t kLongestRow = std::int64_t{1} << 20;  // a longer row is not held whole in a tile
 
 // How a shape is cut. Pure: shape and grain decide.
 struct Tiling {
@@ -42,7 +42,7 @@ struct Tiling {
   std::int64_t row = 1;         // length of a row
   std::int64_t tile_elems = 1;  // of every tile but the last
   std::int64_t tiles = 0;
-  bool whole_rows = false;      // every tile is a number of whole rows
+  bool whole_rows = false;  // every tile is a number of whole rows
   Tile tile(std::int64_t index) const noexcept;
 };
 Tiling make_tiling(const Shape& shape, Grain grain);
@@ -53,9 +53,9 @@ struct KernelSpec {
   Tiling tiling;
   bool has_base = false;
   const Params* global = nullptr;
-  std::span<const Params> models;             // one per input model
-  std::span<const RandomKey> random_keys;     // one per input model
-  std::int64_t keep_budget_bytes = 0;         // a kernel may keep this much between passes; more must be recomputed
+  std::span<const Params> models;          // one per input model
+  std::span<const RandomKey> random_keys;  // one per input model
+  std::int64_t keep_budget_bytes = 0;      // a kernel may keep this much between passes; more must be recomputed
 };
 
 // f32 values of one tile. Pointers hold tile.count values each.
@@ -89,32 +89,32 @@ inline constexpr int kDeciles = 10;
 
 // What was measured for one input model of a job. Additive over tiles; a kernel reports each element once, in reduce or in map.
 struct ModelMeasure {
-  std::int64_t elems = 0;            // elements that a sparsifier looked at
-  std::int64_t kept = 0;             // of those, kept
-  std::array<std::int64_t, kDeciles> decile_elems{};   // by magnitude rank inside the ranking scope, smallest first
+  std::int64_t elems = 0;                             // elements that a sparsifier looked at
+  std::int64_t kept = 0;                              // of those, kept
+  std::array<std::int64_t, kDeciles> decile_elems{};  // by magnitude rank inside the ranking scope, smallest first
   std::array<std::int64_t, kDeciles> decile_kept{};
-  std::array<double, kDeciles> decile_expected{};      // planned number kept: sum of keep probabilities
-  double expected_kept = 0;          // mean of `kept`, from the planned probabilities
-  double expected_variance = 0;      // variance of `kept`; 0 where the number is planned exactly
-  double l1_before = 0, l1_after = 0;  // of the task vector, before sparsifying and after rescaling
-  std::int64_t votes = 0;            // non-zero weighted entries that took part in a sign election
-  std::int64_t votes_lost = 0;       // of those, on the losing side
-  double delta_square = 0;           // squared L2 norm of the task vector, or of the input where there is no base
+  std::array<double, kDeciles> decile_expected{};  // planned number kept: sum of keep probabilities
+  double expected_kept = 0;                        // mean of `kept`, from the planned probabilities
+  double expected_variance = 0;                    // variance of `kept`; 0 where the number is planned exactly
+  double l1_before = 0, l1_after = 0;              // of the task vector, before sparsifying and after rescaling
+  std::int64_t votes = 0;                          // non-zero weighted entries that took part in a sign election
+  std::int64_t votes_lost = 0;                     // of those, on the losing side
+  double delta_square = 0;                         // squared L2 norm of the task vector, or of the input where there is no base
   void add(const ModelMeasure& other);
 };
 
 struct Measure {
   std::vector<ModelMeasure> models;
   std::int64_t elems = 0;
-  std::int64_t sign_conflicts = 0;   // elements where models disagreed about the sign
-  double out_delta_square = 0;       // squared L2 norm of (output - base), or of the output
-  std::int64_t nonfinite = 0;        // output elements that are not finite
+  std::int64_t sign_conflicts = 0;  // elements where models disagreed about the sign
+  double out_delta_square = 0;      // squared L2 norm of (output - base), or of the output
+  std::int64_t nonfinite = 0;       // output elements that are not finite
   void add(const Measure& other);
 };
 
 // Totals of one reduce pass.
 struct Totals {
-  std::span<const double> sums;          // sum_count values
+  std::span<const double> sums;           // sum_count values
   std::span<const std::uint64_t> counts;  // count_size values
 };
 
@@ -134,7 +134,8 @@ class Kernel {
   virtual std::int64_t count_size(int /*pass*/) const noexcept { return 0; }
 
   // Adds to `sums` (zeroed for each tile) and `counts` (shared by the tiles of one worker). Thread-safe between tiles.
-  virtual void reduce(int /*pass*/, const Tile&, const TileInputs&, double* /*sums*/, std::uint64_t* /*counts*/, Measure&, Scratch&) noexcept {}
+  virtual void reduce(int /*pass*/, const Tile&, const TileInputs&, double* /*sums*/, std::uint64_t* /*counts*/, Measure&,
+                      Scratch&) noexcept {}
   virtual Next seal(int /*pass*/, const Totals&) noexcept { return Next::kMap; }
 
   // Writes tile.count values to `out`; adds what it saw to `measure`. Thread-safe between tiles.
@@ -148,7 +149,10 @@ class Kernel {
   // Bytes of scratch one worker needs at most.
   virtual std::int64_t scratch_bytes() const noexcept { return 0; }
   // A scalar worth showing in reports ("c" of DELLA's ramp, the cosine of SLERP), or nothing.
-  struct Note { std::string name; double value; };
+  struct Note {
+    std::string name;
+    double value;
+  };
   virtual std::vector<Note> notes() const { return {}; }
 };
 

@@ -62,15 +62,16 @@ const Method& method_linear() {
       .title = "Linear",
       .summary = "The weighted mean of the models, element by element.",
       .formula = R"(out = sum_i w_i * x_i,  divided by sum_i w_i if normalize)",
-      .deviations = R"(Weights are used in full precision (mergekit rounds them to the tensors' type), and weights that sum to zero are refused (mergekit writes NaN).
+      .deviations =
+          R"(Weights are used in full precision (mergekit rounds them to the tensors' type), and weights that sum to zero are refused (mergekit writes NaN).
 A base_model gives config and tokenizer; it is an input only where the recipe lists it (D9).)",
       .paper = "arXiv 2203.05482",
       .base = BaseRule::kOnlyListed,
       .min_models = 1,
       .global = &global_fields(),
       .model = &model_fields(),
-      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter, Law::kScaleEquivariant,
-               Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},
+      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter,
+               Law::kScaleEquivariant, Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},
       .examples = {{"a mean that leans on the first model", R"(merge_method: linear
 models:
 - model: ./model_a

@@ -23,12 +23,12 @@ enum class BaseRule {
 
 // Algebraic laws that tests run over the registry (methods.md C.5).
 enum class Law {
-  kSelfMergeIsIdentity,   // n copies of one model (and base) give that model, bit for bit
-  kOneModelIsItself,      // one model with neutral parameters gives that model
-  kBaseIsFixedPoint,      // all models equal to the base give the base, bit for bit
-  kZeroWeightIsAbsent,    // a model of weight 0 changes nothing
-  kOrderDoesNotMatter,    // permuting the models gives the same bytes
-  kScaleEquivariant,      // scaling every input (and the base) by a power of two scales the output
+  kSelfMergeIsIdentity,  // n copies of one model (and base) give that model, bit for bit
+  kOneModelIsItself,     // one model with neutral parameters gives that model
+  kBaseIsFixedPoint,     // all models equal to the base give the base, bit for bit
+  kZeroWeightIsAbsent,   // a model of weight 0 changes nothing
+  kOrderDoesNotMatter,   // permuting the models gives the same bytes
+  kScaleEquivariant,     // scaling every input (and the base) by a power of two scales the output
   kRowPermutationCommutes,
   kColumnPermutationCommutes,
 };
@@ -58,17 +58,17 @@ class Findings {
 };
 
 struct Method {
-  std::string_view name;     // as recipes write it
-  std::string_view title;    // "DELLA"
-  std::string_view summary;  // one sentence
-  std::string_view formula;  // several lines, with the symbols of the parameters
+  std::string_view name;        // as recipes write it
+  std::string_view title;       // "DELLA"
+  std::string_view summary;     // one sentence
+  std::string_view formula;     // several lines, with the symbols of the parameters
   std::string_view deviations;  // from the paper and from mergekit 0.1.4
-  std::string_view paper;    // "arXiv 2406.11617", may be empty
+  std::string_view paper;       // "arXiv 2406.11617", may be empty
   BaseRule base = BaseRule::kRequired;
-  int min_models = 1;        // inputs besides the base
+  int min_models = 1;  // inputs besides the base
   int max_models = 1 << 20;
   Grain grain = Grain::kElement;
-  bool random = false;       // draws from the seed
+  bool random = false;  // draws from the seed
   const FieldTable* global = nullptr;
   const FieldTable* model = nullptr;  // per input model
   std::vector<Law> laws;

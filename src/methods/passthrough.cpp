@@ -17,7 +17,8 @@ const FieldTable& global_fields() {
   return table;
 }
 const FieldTable& model_fields() {
-  static const FieldTable table{field(&Model::scale, "scale", "factor on every element").neutral(1.0).default_is("1: the bytes are copied")};
+  static const FieldTable table{
+      field(&Model::scale, "scale", "factor on every element").neutral(1.0).default_is("1: the bytes are copied")};
   return table;
 }
 

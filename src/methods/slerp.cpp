@@ -15,7 +15,8 @@ struct Global {
 struct Model {};
 
 const FieldTable& global_fields() {
-  static const FieldTable table{field(&Global::t, "t", "position between the base (0) and the other model (1); outside extrapolates").required().neutral(0.0)};
+  static const FieldTable table{
+      field(&Global::t, "t", "position between the base (0) and the other model (1); outside extrapolates").required().neutral(0.0)};
   return table;
 }
 const FieldTable& model_fields() {
@@ -60,7 +61,9 @@ class SlerpKernel final : public Kernel {
     measure.out_delta_square += simd::sum_square_difference(out, in.base, tile.count);
   }
 
-  std::vector<Note> notes() const override { return {{"cosine", cosine_}, {"weight of base", weights_[0]}, {"weight of model", weights_[1]}}; }
+  std::vector<Note> notes() const override {
+    return {{"cosine", cosine_}, {"weight of base", weights_[0]}, {"weight of model", weights_[1]}};
+  }
 
  private:
   double t_;
@@ -80,7 +83,8 @@ const Method& method_slerp() {
       .formula = R"(cos a = <base, x> / (||base|| ||x||)
 out = sin((1 - t) a) / sin a * base + sin(t a) / sin a * x
 out = (1 - t) * base + t * x   where |cos a| > 0.9995)",
-      .deviations = R"(Norms and the angle are taken in f64 (mergekit: f32). As in mergekit the coefficients act on the unnormalised tensors.)",
+      .deviations =
+          R"(Norms and the angle are taken in f64 (mergekit: f32). As in mergekit the coefficients act on the unnormalised tensors.)",
       .paper = "en.wikipedia.org/wiki/Slerp",
       .base = BaseRule::kRequired,
       .min_models = 1,

@@ -6,7 +6,6 @@ namespace {
 
 using namespace task_arithmetic;
 
-
 const FieldTable& global_fields() {
   static const FieldTable table{normalize_field(false), lambda_field()};
   return table;
@@ -30,7 +29,8 @@ d_i = delta_i
 W_i = w_i * d_i
 m = sum_i W_i,  divided by sum_i w_i if normalize (a sum below 1e-8 counts as 1)
 out = base + lambda * m)",
-      .deviations = R"(As in the paper, with one weight per model and lambda over all. mergekit accepts and ignores density and rescale here; Crucible has neither.)",
+      .deviations =
+          R"(As in the paper, with one weight per model and lambda over all. mergekit accepts and ignores density and rescale here; Crucible has neither.)",
       .paper = "arXiv 2212.04089",
       .base = BaseRule::kRequired,
       .min_models = 0,
@@ -38,7 +38,8 @@ out = base + lambda * m)",
       .random = false,
       .global = &global_fields(),
       .model = &model_fields(),
-      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter, Law::kScaleEquivariant, Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},
+      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent,
+               Law::kOrderDoesNotMatter, Law::kScaleEquivariant, Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},
       .examples = {{"two task vectors, halved", R"(merge_method: task_arithmetic
 base_model: ./base
 models:

@@ -48,7 +48,8 @@ W_i = w_i * d_i
 s = sum_i W_i;  the winners of an element are the models whose W_i has the sign of s (zero counts as +)
 m = sum of the winning W_i,  divided by the sum of their w_i if normalize (0 counts as 1)
 out = base + lambda * m)",
-      .deviations = R"(The paper trims by one threshold over the whole model and resolves a zero sum by the global majority; here, as in mergekit, trimming is per tensor and zero counts as +.
+      .deviations =
+          R"(The paper trims by one threshold over the whole model and resolves a zero sum by the global majority; here, as in mergekit, trimming is per tensor and zero counts as +.
 mergekit breaks equal magnitudes arbitrarily and stops where density * n rounds to 0 (D35).)",
       .paper = "arXiv 2306.01708",
       .base = BaseRule::kRequired,
@@ -57,7 +58,8 @@ mergekit breaks equal magnitudes arbitrarily and stops where density * n rounds 
       .random = false,
       .global = &global_fields(),
       .model = &model_fields(),
-      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent, Law::kOrderDoesNotMatter, Law::kScaleEquivariant, Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},
+      .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kZeroWeightIsAbsent,
+               Law::kOrderDoesNotMatter, Law::kScaleEquivariant, Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},
       .examples = {{"the largest half of each task vector", R"(merge_method: ties
 base_model: ./base
 models:

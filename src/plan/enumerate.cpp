@@ -138,9 +138,10 @@ class Enumerator {
     std::vector<std::string> names;
     for (const LayerStack& s : stacks) names.push_back(fmt::format("`{}` ({} layers)", printable(s.name), s.layers));
     diagnostics_.error(place,
-                       stacks.empty() ? fmt::format("{} has no numbered layers to slice", plan_.inputs[static_cast<std::size_t>(input)].ref.text())
-                                      : fmt::format("{} has several stacks of layers: {}", plan_.inputs[static_cast<std::size_t>(input)].ref.text(),
-                                                    join_names(names)),
+                       stacks.empty()
+                           ? fmt::format("{} has no numbered layers to slice", plan_.inputs[static_cast<std::size_t>(input)].ref.text())
+                           : fmt::format("{} has several stacks of layers: {}", plan_.inputs[static_cast<std::size_t>(input)].ref.text(),
+                                         join_names(names)),
                        stacks.empty() ? "" : "slice one of them under modules:");
     return nullptr;
   }
@@ -225,7 +226,8 @@ class Enumerator {
     }
     for (std::int64_t k = 0; k < count; ++k) {
       for (const LayerName& layer : by_layer[reference.begin + k]) {
-        add_tensor(view, layer.with_index(next_layer), position(k, count), [&](const SourceView& s) { return layer.with_index(s.begin + k); });
+        add_tensor(view, layer.with_index(next_layer), position(k, count),
+                   [&](const SourceView& s) { return layer.with_index(s.begin + k); });
       }
       std::vector<std::string> from;
       for (const SourceView& s : view.sources) {
@@ -274,7 +276,8 @@ class Enumerator {
           const bool chosen = layer && layer->index >= s.begin && layer->index < s.end;
           // Outside the layers only the first and the last slice's models are asked.
           const bool asked = &view == &views.front() || &view == &views.back();
-          if (chosen || (outside && asked)) left.insert(fmt::format("{} of {}", printable(t.info.name), plan_.inputs[static_cast<std::size_t>(s.input)].ref.text()));
+          if (chosen || (outside && asked))
+            left.insert(fmt::format("{} of {}", printable(t.info.name), plan_.inputs[static_cast<std::size_t>(s.input)].ref.text()));
         }
       }
     }

@@ -9,8 +9,8 @@
 namespace crucible {
 
 struct TensorUse {
-  int input = 0;                        // index into Plan::inputs
-  std::string name;                     // in that model
+  int input = 0;                         // index into Plan::inputs
+  std::string name;                      // in that model
   const Settings* parameters = nullptr;  // of the recipe's entry for this source; null for a base that is not listed
 };
 

@@ -35,7 +35,10 @@ class CollectedFindings final : public Findings {
 class Joiner {
  public:
   Joiner(Plan& plan, Diagnostics& diagnostics)
-      : plan_(plan), diagnostics_(diagnostics), resolver_(plan.recipe, *plan.method, diagnostics), findings_(diagnostics, plan.recipe.method_place) {}
+      : plan_(plan),
+        diagnostics_(diagnostics),
+        resolver_(plan.recipe, *plan.method, diagnostics),
+        findings_(diagnostics, plan.recipe.method_place) {}
 
   void run(const std::vector<LogicalTensor>& tensors) {
     for (const LogicalTensor& tensor : tensors) join(tensor);
@@ -111,7 +114,8 @@ class Joiner {
     std::vector<SourceTensor> all = job.sources;
     if (job.base) all.insert(all.begin(), *job.base);
     for (const SourceTensor& s : all) {
-      if (s.tensor->info.shape != all.front().tensor->info.shape || facts(s.tensor->info.dtype).mergeable != facts(all.front().tensor->info.dtype).mergeable) {
+      if (s.tensor->info.shape != all.front().tensor->info.shape ||
+          facts(s.tensor->info.dtype).mergeable != facts(all.front().tensor->info.dtype).mergeable) {
         differing_.emplace_back(job.info.name, std::move(all));
         return false;
       }
@@ -169,8 +173,8 @@ class Joiner {
 
   void report_untaken() {
     for (const auto& [name, tensors] : untaken_) {
-      diagnostics_.error(plan_.recipe.method_place, fmt::format("`{}` reaches no arithmetic in {} (first: {})", name,
-                                                               plan_.method->name, printable(tensors.front())),
+      diagnostics_.error(plan_.recipe.method_place,
+                         fmt::format("`{}` reaches no arithmetic in {} (first: {})", name, plan_.method->name, printable(tensors.front())),
                          "this is a fault of the program, not of the recipe: please report it");
     }
   }
@@ -199,15 +203,16 @@ class Joiner {
       std::vector<std::string> table;
       bool rows_only = true;
       for (const SourceTensor& s : sources) {
-        table.push_back(fmt::format("{} has {} {}", model_name(s.input), facts(s.tensor->info.dtype).name, to_string(s.tensor->info.shape)));
+        table.push_back(
+            fmt::format("{} has {} {}", model_name(s.input), facts(s.tensor->info.dtype).name, to_string(s.tensor->info.shape)));
         const Shape& a = s.tensor->info.shape;
         const Shape& b = sources.front().tensor->info.shape;
         rows_only = rows_only && a.size() == 2 && b.size() == 2 && a[1] == b[1];
       }
       const bool vocabulary = rows_only && (role_of(name) == Role::kEmbedding || role_of(name) == Role::kHead);
-      diagnostics_.error(plan_.recipe.method_place,
-                         fmt::format("tensor {} does not have one shape: {}", printable(name), join_names(table)),
-                         vocabulary ? "the vocabularies differ in size; merging those needs tokenizer work, which is not supported yet" : "");
+      diagnostics_.error(
+          plan_.recipe.method_place, fmt::format("tensor {} does not have one shape: {}", printable(name), join_names(table)),
+          vocabulary ? "the vocabularies differ in size; merging those needs tokenizer work, which is not supported yet" : "");
     }
     if (differing_.size() > kShown) {
       diagnostics_.error(plan_.recipe.method_place, fmt::format("{} more tensors differ in shape", differing_.size() - kShown));
@@ -221,13 +226,13 @@ class Joiner {
     });
     const bool asked = plan_.recipe.dtype || plan_.recipe.out_dtype;
     const bool mixed = std::any_of(plan_.jobs.begin(), plan_.jobs.end(), [](const Job& j) {
-      return j.kind == Job::Kind::kMerge && std::any_of(j.sources.begin(), j.sources.end(), [&j](const SourceTensor& s) {
-               return s.tensor->info.dtype != j.info.dtype;
-             });
+      return j.kind == Job::Kind::kMerge &&
+             std::any_of(j.sources.begin(), j.sources.end(), [&j](const SourceTensor& s) { return s.tensor->info.dtype != j.info.dtype; });
     });
     if (mixed && !asked) {
-      diagnostics_.notice({}, "the models store different types, and the recipe names no dtype: the output has those of the base, or of the first model",
-                          "write dtype: to choose");
+      diagnostics_.notice(
+          {}, "the models store different types, and the recipe names no dtype: the output has those of the base, or of the first model",
+          "write dtype: to choose");
     }
     if (has_f64) diagnostics_.notice({}, "F64 tensors are rounded to F32 before they are merged: all arithmetic on elements is F32");
   }
@@ -243,6 +248,8 @@ class Joiner {
 
 }  // namespace
 
-void join_tensors(Plan& plan, const std::vector<LogicalTensor>& tensors, Diagnostics& diagnostics) { Joiner(plan, diagnostics).run(tensors); }
+void join_tensors(Plan& plan, const std::vector<LogicalTensor>& tensors, Diagnostics& diagnostics) {
+  Joiner(plan, diagnostics).run(tensors);
+}
 
 }  // namespace crucible

@@ -84,7 +84,8 @@ std::string edit_config(const std::string& config_text, std::optional<DType> dty
   if (config_text.empty() || (!dtype && layer_counts.empty())) return config_text;
   Json config = Json::parse(config_text, nullptr, false);
   if (!config.is_object()) {
-    diagnostics.notice({}, "config.json is not standard JSON (NaN or Infinity?): it is copied as it is, without the new dtype or layer count");
+    diagnostics.notice({},
+                       "config.json is not standard JSON (NaN or Infinity?): it is copied as it is, without the new dtype or layer count");
     return config_text;
   }
   if (dtype) {

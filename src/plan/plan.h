@@ -46,42 +46,42 @@ struct Job {
     kCopy,  // the stored bytes of sources[0]
   };
   Kind kind = Kind::kMerge;
-  TensorInfo info;              // name, type and shape of the output
-  int file = 0;                 // index into Plan::files
-  std::int64_t offset = 0;      // of the first byte in that file
+  TensorInfo info;          // name, type and shape of the output
+  int file = 0;             // index into Plan::files
+  std::int64_t offset = 0;  // of the first byte in that file
   std::int64_t bytes = 0;
   std::optional<SourceTensor> base;
-  std::vector<SourceTensor> sources;   // the method's inputs, base aside
+  std::vector<SourceTensor> sources;  // the method's inputs, base aside
   std::shared_ptr<const Params> global;
   std::vector<std::shared_ptr<const Params>> models;  // one per source
   std::vector<RandomKey> random_keys;                 // one per source
-  Tiling tiling;                // kMerge
-  double t = 0;                 // gradient position
-  std::string copy_reason;      // kCopy: why nothing is computed
+  Tiling tiling;                                      // kMerge
+  double t = 0;                                       // gradient position
+  std::string copy_reason;                            // kCopy: why nothing is computed
 };
 
 // One weight file of the output.
 struct PlanFile {
   std::string name;
-  std::string header;           // its first bytes
-  std::int64_t bytes = 0;       // header and data
+  std::string header;      // its first bytes
+  std::int64_t bytes = 0;  // header and data
 };
 
 struct Plan {
   Recipe recipe;
   PlanOptions options;
   const Method* method = nullptr;
-  std::vector<PlanInput> inputs;      // base (if any) first
-  std::optional<int> base;            // index into inputs
-  int donor = 0;                      // whose config and companion files are used
+  std::vector<PlanInput> inputs;  // base (if any) first
+  std::optional<int> base;        // index into inputs
+  int donor = 0;                  // whose config and companion files are used
   std::vector<PlanFile> files;
-  std::vector<Job> jobs;              // in file and offset order
-  std::string index_text;             // model.safetensors.index.json; empty with one file
-  std::string config_text;            // config.json; empty when the donor has none
+  std::vector<Job> jobs;                // in file and offset order
+  std::string index_text;               // model.safetensors.index.json; empty with one file
+  std::string config_text;              // config.json; empty when the donor has none
   std::vector<std::string> companions;  // files copied from the donor
   std::vector<std::string> layer_map;   // "0 <- ./model_a 3", for slices
   Diagnostics notices;
-  std::string digest;                 // of everything that decides the output's bytes
+  std::string digest;  // of everything that decides the output's bytes
 
   std::int64_t data_bytes() const noexcept;   // of output tensors
   std::int64_t input_bytes() const noexcept;  // read once

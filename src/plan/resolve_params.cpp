@@ -15,7 +15,8 @@ std::string identity(const Params& params) {
   std::string text = fmt::format("{}|", static_cast<const void*>(&params.table()));
   for (std::size_t i = 0; i < params.table().size(); ++i) {
     const Origin& o = params.origin(i);
-    text += fmt::format("{};{};{};{};{}|", params.table()[i].value_text(params.value(i)), static_cast<int>(o.level), key_of(o.place), o.t.value_or(-1), o.filter);
+    text += fmt::format("{};{};{};{};{}|", params.table()[i].value_text(params.value(i)), static_cast<int>(o.level), key_of(o.place),
+                        o.t.value_or(-1), o.filter);
   }
   return text;
 }
@@ -66,12 +67,12 @@ void ParamResolver::report_unused_of(const Settings& settings) {
   for (const Setting& setting : settings) {
     for (const Condition& condition : setting.conditions) {
       if (places_used_.contains(key_of(condition.value.place))) continue;
-      diagnostics_.notice(condition.value.place,
-                          condition.filter.empty()
-                              ? fmt::format("this value of `{}` applies to no tensor", setting.name)
-                              : fmt::format("this value of `{}` applies to no tensor: filter `{}` matches none that is left for it", setting.name,
-                                            printable(condition.filter)),
-                          condition.filter.empty() ? "a nearer level or an earlier condition decides everywhere, or the model is the base" : "");
+      diagnostics_.notice(
+          condition.value.place,
+          condition.filter.empty() ? fmt::format("this value of `{}` applies to no tensor", setting.name)
+                                   : fmt::format("this value of `{}` applies to no tensor: filter `{}` matches none that is left for it",
+                                                 setting.name, printable(condition.filter)),
+          condition.filter.empty() ? "a nearer level or an earlier condition decides everywhere, or the model is the base" : "");
     }
   }
 }

@@ -24,8 +24,8 @@ class ParamResolver {
   void report_unused();
 
  private:
-  std::shared_ptr<const Params> resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels, const std::string& tensor, double t,
-                                            const std::string& owner);
+  std::shared_ptr<const Params> resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels, const std::string& tensor,
+                                            double t, const std::string& owner);
   void report_unused_of(const Settings& settings);
 
   const Recipe& recipe_;

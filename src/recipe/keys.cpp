@@ -188,24 +188,15 @@ Advice advise(const Node& map, const Node::Entry& entry, KeyLevel level) {
 
 std::string_view where_text(KeyLevel level) noexcept {
   switch (level) {
-    case KeyLevel::kDocument:
-      return "at the top level";
-    case KeyLevel::kModel:
-      return "in an entry of `models`";
-    case KeyLevel::kSlice:
-      return "in an entry of `slices`";
-    case KeyLevel::kSource:
-      return "in an entry of `sources`";
-    case KeyLevel::kModule:
-      return "in a module";
-    case KeyLevel::kCondition:
-      return "in a condition";
-    case KeyLevel::kReference:
-      return "in a model reference";
-    case KeyLevel::kReferencePath:
-      return "in a model path";
-    case KeyLevel::kTokenizer:
-      return "in `tokenizer`";
+    case KeyLevel::kDocument: return "at the top level";
+    case KeyLevel::kModel: return "in an entry of `models`";
+    case KeyLevel::kSlice: return "in an entry of `slices`";
+    case KeyLevel::kSource: return "in an entry of `sources`";
+    case KeyLevel::kModule: return "in a module";
+    case KeyLevel::kCondition: return "in a condition";
+    case KeyLevel::kReference: return "in a model reference";
+    case KeyLevel::kReferencePath: return "in a model path";
+    case KeyLevel::kTokenizer: return "in `tokenizer`";
   }
   return "";
 }

@@ -21,7 +21,6 @@
 namespace crucible {
 namespace {
 
-
 // All names that a `merge_method` may have meant.
 std::vector<std::string> method_names() {
   std::set<std::string> names(mergekit_method_names().begin(), mergekit_method_names().end());

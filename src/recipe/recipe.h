@@ -24,7 +24,7 @@ struct SettingValue {
 
 // `value` where `filter` matches; a plain setting is one condition without filter.
 struct Condition {
-  std::string filter;        // empty = everything
+  std::string filter;  // empty = everything
   Place filter_place;
   SettingValue value;
 };
@@ -61,8 +61,8 @@ struct OutputSlice {
 struct OutputModule {
   std::string name;
   Place place;
-  std::vector<RecipeModel> models;   // either
-  std::vector<OutputSlice> slices;   // or
+  std::vector<RecipeModel> models;  // either
+  std::vector<OutputSlice> slices;  // or
   Settings parameters;
 };
 
@@ -73,8 +73,8 @@ struct UnusedParameter {
 };
 
 struct Recipe {
-  std::string file;   // as given; "<text>" when it came from memory
-  std::string text;   // verbatim
+  std::string file;  // as given; "<text>" when it came from memory
+  std::string text;  // verbatim
   std::string method_name;
   Place method_place;
   const Method* method = nullptr;

@@ -173,8 +173,7 @@ bool check_name_at(const Node::Entry& entry, Origin::Level level, BindContext& c
   const std::string shown = printable(entry.key, 60);
   const Method* method = context.method;
   if (method == nullptr) {
-    if (!is_some_parameter(entry.key))
-      context.report_unknown(entry.key_place, fmt::format("unknown parameter `{}`", shown), "", "");
+    if (!is_some_parameter(entry.key)) context.report_unknown(entry.key_place, fmt::format("unknown parameter `{}`", shown), "", "");
     return false;
   }
   if (find_in(method->model, entry.key) != nullptr) return true;

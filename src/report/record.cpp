@@ -43,7 +43,8 @@ Json model_json(const ModelSummary& m) {
   if (m.ranked) {
     for (int d = 0; d < kDeciles; ++d) {
       const auto i = static_cast<std::size_t>(d);
-      out["deciles"].push_back({{"entries", m.measure.decile_elems[i]}, {"kept", m.measure.decile_kept[i]}, {"planned", m.measure.decile_expected[i]}});
+      out["deciles"].push_back(
+          {{"entries", m.measure.decile_elems[i]}, {"kept", m.measure.decile_kept[i]}, {"planned", m.measure.decile_expected[i]}});
     }
   }
   return out;
@@ -71,14 +72,16 @@ Json tensor_json(const Plan& plan, const Job& job, const JobResult& result) {
 }  // namespace
 
 std::string render_record(const Plan& plan, const RunResult& result, const RunSummary& summary, const std::string& output_folder) {
-  Json record = {{"format", "crucible-record"}, {"version", kRecordVersion}, {"program", CRUCIBLE_VERSION},
-                 {"recipe_file", fs::path(plan.recipe.file).filename().string()}, {"recipe", plan.recipe.text},
-                 {"method", plan.method->name}, {"seed", plan.options.seed}, {"shard_bytes", plan.options.shard_bytes},
+  Json record = {{"format", "crucible-record"}, {"version", kRecordVersion},
+                 {"program", CRUCIBLE_VERSION}, {"recipe_file", fs::path(plan.recipe.file).filename().string()},
+                 {"recipe", plan.recipe.text},  {"method", plan.method->name},
+                 {"seed", plan.options.seed},   {"shard_bytes", plan.options.shard_bytes},
                  {"plan_digest", plan.digest}};
   for (const PlanInput& input : plan.inputs) {
     std::error_code problem;
     const fs::path relative = fs::relative(fs::absolute(input.path), fs::absolute(output_folder), problem);
-    Json one = {{"model", input.ref.text()}, {"id", id_of(input.ref)}, {"path", problem || relative.empty() ? input.path : relative.string()}};
+    Json one = {
+        {"model", input.ref.text()}, {"id", id_of(input.ref)}, {"path", problem || relative.empty() ? input.path : relative.string()}};
     for (const WeightFile& file : input.checkpoint.files()) {
       one["files"].push_back({{"name", file.name}, {"bytes", file.size_bytes}, {"header_hash", file.header_hash}});
     }
@@ -86,7 +89,8 @@ std::string render_record(const Plan& plan, const RunResult& result, const RunSu
   }
   for (const Diagnostic& d : plan.notices.items()) record["notices"].push_back(d.message);
   for (const UnusedParameter& u : plan.recipe.unused) record["unused_parameters"].push_back({{"name", u.name}, {"line", u.place.line}});
-  record["measured"] = {{"sign_conflicts", summary.sign_conflicts}, {"elements", summary.elems}, {"out_delta_l2_squared", summary.out_delta_square}};
+  record["measured"] = {
+      {"sign_conflicts", summary.sign_conflicts}, {"elements", summary.elems}, {"out_delta_l2_squared", summary.out_delta_square}};
   for (const ModelSummary& m : summary.models) record["measured"]["models"].push_back(model_json(m));
   if (!plan.jobs.empty() && plan.jobs.front().global) record["global_parameters"] = params_json(*plan.jobs.front().global);
   for (std::size_t j = 0; j < plan.jobs.size(); ++j) record["tensors"].push_back(tensor_json(plan, plan.jobs[j], result.jobs[j]));
@@ -118,7 +122,8 @@ std::optional<Record> open_record(const std::string& folder, Diagnostics& diagno
     record.plan_digest = json.at("plan_digest").get<std::string>();
     for (const Json& input : json.at("inputs")) {
       const fs::path p = input.at("path").get<std::string>();
-      record.model_dirs.emplace_back(input.at("id").get<std::string>(), (p.is_absolute() ? p : fs::path(folder) / p).lexically_normal().string());
+      record.model_dirs.emplace_back(input.at("id").get<std::string>(),
+                                     (p.is_absolute() ? p : fs::path(folder) / p).lexically_normal().string());
     }
     return record;
   } catch (const nlohmann::json::exception& problem) {

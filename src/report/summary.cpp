@@ -75,13 +75,14 @@ std::vector<std::string> find_contradictions(const RunSummary& summary) {
   for (const ModelSummary& model : summary.models) {
     if (!model.sparsified) continue;
     if (std::abs(model.kept_z()) > kContradictionSigmas) {
-      found.push_back(fmt::format("`density` of {}: {:.4f} of the entries were kept, the plan says {:.4f} ({:.1f} standard deviations off)", model.name,
-                                  model.kept_share(), model.planned_share(), model.kept_z()));
+      found.push_back(fmt::format("`density` of {}: {:.4f} of the entries were kept, the plan says {:.4f} ({:.1f} standard deviations off)",
+                                  model.name, model.kept_share(), model.planned_share(), model.kept_z()));
     }
     for (int d = 0; model.ranked && d < kDeciles; ++d) {
       if (std::abs(model.decile_z(d)) <= kContradictionSigmas) continue;
-      found.push_back(fmt::format("`epsilon` of {}: magnitude decile {} was kept at {:.4f}, the ramp says {:.4f} ({:.1f} standard deviations off)",
-                                  model.name, d + 1, model.decile_rate(d), model.decile_planned(d), model.decile_z(d)));
+      found.push_back(
+          fmt::format("`epsilon` of {}: magnitude decile {} was kept at {:.4f}, the ramp says {:.4f} ({:.1f} standard deviations off)",
+                      model.name, d + 1, model.decile_rate(d), model.decile_planned(d), model.decile_z(d)));
     }
   }
   return found;

@@ -10,13 +10,13 @@
 namespace crucible {
 
 struct ModelSummary {
-  std::string name;          // as the recipe writes it
-  ModelMeasure measure;      // over all merged tensors
-  bool sparsified = false;   // the method drops entries of its task vector
-  bool ranked = false;       // ... by magnitude rank, so deciles mean something
+  std::string name;         // as the recipe writes it
+  ModelMeasure measure;     // over all merged tensors
+  bool sparsified = false;  // the method drops entries of its task vector
+  bool ranked = false;      // ... by magnitude rank, so deciles mean something
   double kept_share() const noexcept;
   double planned_share() const noexcept;
-  double kept_z() const noexcept;             // of the number kept; 0 where it is planned exactly and right
+  double kept_z() const noexcept;  // of the number kept; 0 where it is planned exactly and right
   double decile_rate(int decile) const noexcept;
   double decile_planned(int decile) const noexcept;
   double decile_z(int decile) const noexcept;

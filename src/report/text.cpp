@@ -36,19 +36,20 @@ void add_model(std::string& out, const ModelSummary& model) {
     out += fmt::format("  {}: norm of its part {}\n", model.name, render_number(std::round(1e4 * std::sqrt(m.delta_square)) / 1e4));
     return;
   }
-  out += fmt::format("  {}: kept {:.3f} % of {} task vector entries, planned {:.3f} %\n", model.name, 100 * model.kept_share(), grouped(m.elems),
-                     100 * model.planned_share());
+  out += fmt::format("  {}: kept {:.3f} % of {} task vector entries, planned {:.3f} %\n", model.name, 100 * model.kept_share(),
+                     grouped(m.elems), 100 * model.planned_share());
   if (m.l1_before > 0) {
     out += fmt::format("    L1 norm after sparsifying and rescaling: {:.4f} of what it was\n", m.l1_after / m.l1_before);
   }
   if (m.votes > 0) {
-    out += fmt::format("    sign election: {:.1f} % of its votes lost\n", 100 * static_cast<double>(m.votes_lost) / static_cast<double>(m.votes));
+    out += fmt::format("    sign election: {:.1f} % of its votes lost\n",
+                       100 * static_cast<double>(m.votes_lost) / static_cast<double>(m.votes));
   }
   if (!model.ranked) return;
   out += fmt::format("    keep rate by magnitude, smallest tenth first (| = planned)   measured  planned\n");
   for (int d = 0; d < kDeciles; ++d) {
-    out += fmt::format("    {:>2} {} {:>8.2f} % {:>6.2f} %\n", d + 1, bar(model.decile_rate(d), model.decile_planned(d)), 100 * model.decile_rate(d),
-                       100 * model.decile_planned(d));
+    out += fmt::format("    {:>2} {} {:>8.2f} % {:>6.2f} %\n", d + 1, bar(model.decile_rate(d), model.decile_planned(d)),
+                       100 * model.decile_rate(d), 100 * model.decile_planned(d));
   }
 }
 
@@ -90,7 +91,8 @@ std::string explain_params(const Params& params, const std::string& indent) {
 // A Hub id, as a model card may name it; a local folder has no place there.
 bool is_hub_id(const ModelRef& ref) {
   const std::string& path = ref.model.path;
-  if (path.empty() || path.front() == '/' || path.front() == '.' || path.front() == '~' || path.find('\\') != std::string::npos) return false;
+  if (path.empty() || path.front() == '/' || path.front() == '.' || path.front() == '~' || path.find('\\') != std::string::npos)
+    return false;
   return std::count(path.begin(), path.end(), '/') == 1;
 }
 
@@ -112,7 +114,8 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
     double largest = 0;
     for (const ModelSummary& m : summary.models) largest = std::max(largest, std::sqrt(m.measure.delta_square));
     if (largest > 0) {
-      out += fmt::format("  distance of the result from the base: {:.3f} of the farthest model's\n", std::sqrt(summary.out_delta_square) / largest);
+      out += fmt::format("  distance of the result from the base: {:.3f} of the farthest model's\n",
+                         std::sqrt(summary.out_delta_square) / largest);
     }
   }
   if (summary.nonfinite > 0) {
@@ -126,15 +129,16 @@ std::string render_plan(const Plan& plan, const MemoryPlan& memory) {
   std::string out = fmt::format("method    {} ({})\n", plan.method->name, plan.method->title);
   for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
     const PlanInput& input = plan.inputs[i];
-    out += fmt::format("{}  {}  ({} tensors, {})\n", plan.base && *plan.base == static_cast<int>(i) ? "base    " : "model   ", input.ref.text(),
-                       input.checkpoint.tensors().size(), input.path);
+    out += fmt::format("{}  {}  ({} tensors, {})\n", plan.base && *plan.base == static_cast<int>(i) ? "base    " : "model   ",
+                       input.ref.text(), input.checkpoint.tensors().size(), input.path);
   }
   const auto copies = std::count_if(plan.jobs.begin(), plan.jobs.end(), [](const Job& j) { return j.kind == Job::Kind::kCopy; });
   out += fmt::format("output    {}, {} in {}; {} merged, {} copied\n", render_count(static_cast<std::int64_t>(plan.jobs.size()), "tensor"),
                      render_bytes(plan.data_bytes()), render_count(static_cast<std::int64_t>(plan.files.size()), "file"),
                      static_cast<std::int64_t>(plan.jobs.size()) - copies, copies);
   out += fmt::format("reads     {} (once)\n", render_bytes(plan.input_bytes()));
-  out += fmt::format("memory    {} predicted peak, {}\n", render_bytes(memory.predicted_peak_bytes), render_count(memory.workers, "worker"));
+  out +=
+      fmt::format("memory    {} predicted peak, {}\n", render_bytes(memory.predicted_peak_bytes), render_count(memory.workers, "worker"));
   out += fmt::format("seed      {}{}\n", plan.options.seed, plan.method->random ? "" : " (the method draws nothing)");
   out += fmt::format("digest    {}\n", plan.digest);
   if (!plan.layer_map.empty()) {
@@ -158,8 +162,8 @@ std::string render_explanation(const Plan& plan, const std::string& pattern) {
     out += fmt::format("  t = {:.4f}\n", job.t);
     out += explain_params(*job.global, "  ");
     if (job.base) {
-      out += fmt::format("  base {}: {} {}\n", plan.inputs[static_cast<std::size_t>(job.base->input)].ref.text(), job.base->tensor->info.name,
-                         facts(job.base->tensor->info.dtype).name);
+      out += fmt::format("  base {}: {} {}\n", plan.inputs[static_cast<std::size_t>(job.base->input)].ref.text(),
+                         job.base->tensor->info.name, facts(job.base->tensor->info.dtype).name);
     }
     for (std::size_t i = 0; i < job.sources.size(); ++i) {
       const SourceTensor& s = job.sources[i];
@@ -186,7 +190,8 @@ std::string render_model_card(const Plan& plan, const RunSummary& summary, const
     return is_hub_id(ref) ? fmt::format("[{0}](https://huggingface.co/{0})", ref.model.path)
                           : fmt::format("`{}`", std::filesystem::path(ref.model.path).filename().string());
   };
-  out += fmt::format("# {}\n\nThis is a merge of language models made with Crucible {}.\n\n## Method\n\n{}", title, CRUCIBLE_VERSION, plan.method->title);
+  out += fmt::format("# {}\n\nThis is a merge of language models made with Crucible {}.\n\n## Method\n\n{}", title, CRUCIBLE_VERSION,
+                     plan.method->title);
   if (!plan.method->paper.empty()) out += fmt::format(" ({})", plan.method->paper);
   if (plan.base) out += fmt::format(", with {} as the base", shown(plan.inputs[static_cast<std::size_t>(*plan.base)].ref));
   out += fmt::format(": {}\n\n## Models merged\n\n", plan.method->summary);

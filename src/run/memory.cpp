@@ -88,13 +88,14 @@ MemoryPlan plan_memory(const Plan& plan, const RunOptions& options) {
     needs = needs_of(plan, 0);
   }
   if (needs.sum() > budget) {
-    throw Error(ErrorCode::kNoSpace,
-                fmt::format("a memory budget of {} is too small: tensor {} needs {} of buffers{}; use --memory {} or more", render_bytes(budget),
-                            needs.widest != nullptr ? printable(needs.widest->info.name) : "?", render_bytes(needs.worker_bytes),
-                            needs.heaviest != nullptr
-                                ? fmt::format(" and {} needs {} between passes", printable(needs.heaviest->info.name), render_bytes(needs.state_bytes))
-                                : "",
-                            needs.sum()));
+    throw Error(
+        ErrorCode::kNoSpace,
+        fmt::format("a memory budget of {} is too small: tensor {} needs {} of buffers{}; use --memory {} or more", render_bytes(budget),
+                    needs.widest != nullptr ? printable(needs.widest->info.name) : "?", render_bytes(needs.worker_bytes),
+                    needs.heaviest != nullptr ? fmt::format(" and {} needs {} between passes", printable(needs.heaviest->info.name),
+                                                            render_bytes(needs.state_bytes))
+                                              : "",
+                    needs.sum()));
   }
   memory.worker_bytes = needs.worker_bytes;
   const std::int64_t largest_state = needs.state_bytes;

@@ -245,11 +245,12 @@ class Scheduler {
     }
     std::int64_t at = 0;
     while (at + 1 < tile.count && std::abs(worker.out[static_cast<std::size_t>(at)]) <= facts(job.info.dtype).largest) ++at;
-    throw Error(ErrorCode::kNumeric,
-                fmt::format("tensor {}: element {} is {} after the merge, which {} cannot hold (largest {}), though all inputs are finite; "
-                            "use a wider out_dtype, or smaller weights",
-                            printable(job.info.name), tile.begin + at, render_number(static_cast<double>(worker.out[static_cast<std::size_t>(at)])),
-                            facts(job.info.dtype).torch_name, render_number(facts(job.info.dtype).largest)));
+    throw Error(
+        ErrorCode::kNumeric,
+        fmt::format("tensor {}: element {} is {} after the merge, which {} cannot hold (largest {}), though all inputs are finite; "
+                    "use a wider out_dtype, or smaller weights",
+                    printable(job.info.name), tile.begin + at, render_number(static_cast<double>(worker.out[static_cast<std::size_t>(at)])),
+                    facts(job.info.dtype).torch_name, render_number(facts(job.info.dtype).largest)));
   }
 
   void finish_tile(const Task& task, TilePart part) {

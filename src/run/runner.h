@@ -16,8 +16,8 @@
 namespace crucible {
 
 struct RunOptions {
-  int threads = 0;                  // 0 = all processors
-  std::int64_t memory_bytes = 0;    // budget of buffers and kernel state; 0 = default_memory()
+  int threads = 0;                          // 0 = all processors
+  std::int64_t memory_bytes = 0;            // budget of buffers and kernel state; 0 = default_memory()
   const std::atomic<bool>* stop = nullptr;  // set by a signal handler
 };
 
@@ -28,9 +28,9 @@ int default_threads();
 // How a budget is spent on a plan. Pure arithmetic on the plan.
 struct MemoryPlan {
   int workers = 1;
-  std::int64_t worker_bytes = 0;      // buffers of one worker at most
+  std::int64_t worker_bytes = 0;       // buffers of one worker at most
   std::int64_t keep_budget_bytes = 0;  // what one job's kernel may keep between passes
-  std::int64_t state_bytes = 0;       // of all jobs under way at most
+  std::int64_t state_bytes = 0;        // of all jobs under way at most
   std::int64_t predicted_peak_bytes = 0;
 };
 // Throws Error{kNoSpace} when one worker on the largest job does not fit, naming the smallest budget that does.
@@ -51,15 +51,15 @@ struct JobResult {
 };
 
 struct Progress {
-  std::int64_t bytes_done = 0;   // of output
+  std::int64_t bytes_done = 0;  // of output
   std::int64_t bytes_total = 0;
-  std::string tensor;            // one that is under way
+  std::string tensor;  // one that is under way
 };
 
 struct RunResult {
-  std::vector<JobResult> jobs;   // as in the plan
+  std::vector<JobResult> jobs;  // as in the plan
   double seconds = 0;
-  std::int64_t peak_bytes = 0;   // resident memory of the process
+  std::int64_t peak_bytes = 0;  // resident memory of the process
   std::int64_t bytes_read = 0;
 };
 

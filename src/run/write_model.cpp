@@ -39,7 +39,8 @@ class FileSink final : public TileSink {
   static constexpr std::int64_t kWindow = std::int64_t{16} << 20;
 
   struct Output {
-    Output(std::unique_ptr<WriteFile> f, std::int64_t bytes) : file(std::move(f)), left(static_cast<std::size_t>(ceil_div(bytes, kWindow))) {
+    Output(std::unique_ptr<WriteFile> f, std::int64_t bytes)
+        : file(std::move(f)), left(static_cast<std::size_t>(ceil_div(bytes, kWindow))) {
       for (std::size_t w = 0; w < left.size(); ++w) left[w] = std::min(kWindow, bytes - static_cast<std::int64_t>(w) * kWindow);
     }
     std::unique_ptr<WriteFile> file;
@@ -52,7 +53,8 @@ class FileSink final : public TileSink {
     for (std::int64_t at = offset; at < end;) {
       const std::int64_t window = at / kWindow;
       const std::int64_t stop = std::min(end, (window + 1) * kWindow);
-      if (out.left[static_cast<std::size_t>(window)].fetch_sub(stop - at) == stop - at) out.file->start_writeback(window * kWindow, kWindow);
+      if (out.left[static_cast<std::size_t>(window)].fetch_sub(stop - at) == stop - at)
+        out.file->start_writeback(window * kWindow, kWindow);
       at = stop;
     }
   }

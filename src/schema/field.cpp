@@ -128,12 +128,9 @@ std::string Range::text() const {
 
 std::string Field::type_text() const {
   switch (kind) {
-    case FieldKind::kFlag:
-      return "true or false";
-    case FieldKind::kNumber:
-      return is_unlimited(limits) ? "any number" : "number " + limits.text();
-    case FieldKind::kInteger:
-      return is_unlimited(limits) ? "any integer" : "integer " + limits.text();
+    case FieldKind::kFlag: return "true or false";
+    case FieldKind::kNumber: return is_unlimited(limits) ? "any number" : "number " + limits.text();
+    case FieldKind::kInteger: return is_unlimited(limits) ? "any integer" : "integer " + limits.text();
     case FieldKind::kChoice: {
       std::vector<std::string> all;
       for (const Choice& c : choices) all.emplace_back(c.name);
@@ -150,12 +147,9 @@ std::string Field::default_text() const {
 
 std::string Field::value_text(const Value& value) const {
   switch (kind) {
-    case FieldKind::kFlag:
-      return as_double(value) != 0.0 ? "true" : "false";
-    case FieldKind::kNumber:
-      return render_number(as_double(value));
-    case FieldKind::kInteger:
-      return fmt::format("{}", static_cast<std::int64_t>(as_double(value)));
+    case FieldKind::kFlag: return as_double(value) != 0.0 ? "true" : "false";
+    case FieldKind::kNumber: return render_number(as_double(value));
+    case FieldKind::kInteger: return fmt::format("{}", static_cast<std::int64_t>(as_double(value)));
     case FieldKind::kChoice: {
       const auto index = static_cast<std::size_t>(as_double(value));
       CHECK(index < choices.size(), "choice {} of {}", index, name);
@@ -175,12 +169,8 @@ std::optional<Value> Field::parse(std::string_view text, bool quoted, std::strin
     case FieldKind::kNumber:
       if (const auto real = parse_real(text, quoted)) value = *real;
       break;
-    case FieldKind::kInteger:
-      value = parse_integer_field(text, quoted);
-      break;
-    case FieldKind::kChoice:
-      value = parse_choice(*this, text);
-      break;
+    case FieldKind::kInteger: value = parse_integer_field(text, quoted); break;
+    case FieldKind::kChoice: value = parse_choice(*this, text); break;
   }
   const bool numeric = kind == FieldKind::kNumber || kind == FieldKind::kInteger;
   if (value && (!numeric || limits.contains(as_double(*value)))) return value;
@@ -217,16 +207,11 @@ std::optional<std::size_t> FieldTable::find_member(std::size_t struct_id, std::p
 
 std::string_view to_string(Origin::Level level) noexcept {
   switch (level) {
-    case Origin::Level::kDefault:
-      return "default";
-    case Origin::Level::kGlobal:
-      return "global";
-    case Origin::Level::kModule:
-      return "module";
-    case Origin::Level::kSlice:
-      return "slice";
-    case Origin::Level::kModel:
-      return "model";
+    case Origin::Level::kDefault: return "default";
+    case Origin::Level::kGlobal: return "global";
+    case Origin::Level::kModule: return "module";
+    case Origin::Level::kSlice: return "slice";
+    case Origin::Level::kModel: return "model";
   }
   return "";
 }

@@ -55,19 +55,45 @@ class Field {
   std::vector<Choice> choices;
   bool is_required = false;
   Value default_value = 0.0;
-  std::string default_note;              // when the default is better told than printed ("the other width")
-  std::optional<Value> neutral_value;    // the value at which the parameter has no effect (for counterfactual runs)
-  std::ptrdiff_t offset = 0;             // of the member in its struct: the identity of the field
-  std::size_t struct_id = 0;             // of the struct the member belongs to
+  std::string default_note;            // when the default is better told than printed ("the other width")
+  std::optional<Value> neutral_value;  // the value at which the parameter has no effect (for counterfactual runs)
+  std::ptrdiff_t offset = 0;           // of the member in its struct: the identity of the field
+  std::size_t struct_id = 0;           // of the struct the member belongs to
 
-  Field& range(double low, double high) { limits.low = low; limits.high = high; return *this; }
-  Field& above(double low) { limits.low = low; limits.low_open = true; return *this; }
-  Field& at_least(double low) { limits.low = low; return *this; }
-  Field& required() { is_required = true; return *this; }
-  Field& symbol(std::string text) { symbol_text = std::move(text); return *this; }
-  Field& neutral(Value v) { neutral_value = v; return *this; }
-  Field& with_default(Value v) { default_value = v; return *this; }  // where methods of one family differ
-  Field& default_is(std::string note) { default_note = std::move(note); return *this; }
+  Field& range(double low, double high) {
+    limits.low = low;
+    limits.high = high;
+    return *this;
+  }
+  Field& above(double low) {
+    limits.low = low;
+    limits.low_open = true;
+    return *this;
+  }
+  Field& at_least(double low) {
+    limits.low = low;
+    return *this;
+  }
+  Field& required() {
+    is_required = true;
+    return *this;
+  }
+  Field& symbol(std::string text) {
+    symbol_text = std::move(text);
+    return *this;
+  }
+  Field& neutral(Value v) {
+    neutral_value = v;
+    return *this;
+  }
+  Field& with_default(Value v) {
+    default_value = v;
+    return *this;
+  }  // where methods of one family differ
+  Field& default_is(std::string note) {
+    default_note = std::move(note);
+    return *this;
+  }
 
   // "number in [0, 1]", "true or false", "one of l1, per_element, none"
   std::string type_text() const;
@@ -86,36 +112,48 @@ std::size_t struct_id_of() {
   return id;
 }
 template <typename P, typename M>
-std::ptrdiff_t offset_of(M P::* member) {
+std::ptrdiff_t offset_of(M P::*member) {
   alignas(P) static const P probe{};
   return reinterpret_cast<const char*>(&(probe.*member)) - reinterpret_cast<const char*>(&probe);
 }
 template <typename M>
 constexpr FieldKind kind_of() {
-  if constexpr (std::is_same_v<M, bool>) return FieldKind::kFlag;
-  else if constexpr (std::is_enum_v<M>) return FieldKind::kChoice;
-  else if constexpr (std::is_integral_v<M>) return FieldKind::kInteger;
-  else return FieldKind::kNumber;
+  if constexpr (std::is_same_v<M, bool>)
+    return FieldKind::kFlag;
+  else if constexpr (std::is_enum_v<M>)
+    return FieldKind::kChoice;
+  else if constexpr (std::is_integral_v<M>)
+    return FieldKind::kInteger;
+  else
+    return FieldKind::kNumber;
 }
 template <typename M>
 Value to_value(M m) {
-  if constexpr (std::is_same_v<M, bool>) return m;
-  else if constexpr (std::is_enum_v<M>) return static_cast<int>(m);
-  else if constexpr (std::is_integral_v<M>) return static_cast<std::int64_t>(m);
-  else return static_cast<double>(m);
+  if constexpr (std::is_same_v<M, bool>)
+    return m;
+  else if constexpr (std::is_enum_v<M>)
+    return static_cast<int>(m);
+  else if constexpr (std::is_integral_v<M>)
+    return static_cast<std::int64_t>(m);
+  else
+    return static_cast<double>(m);
 }
 template <typename M>
 M from_value(const Value& v) {
-  if constexpr (std::is_same_v<M, bool>) return std::get<bool>(v);
-  else if constexpr (std::is_enum_v<M>) return static_cast<M>(std::get<int>(v));
-  else if constexpr (std::is_integral_v<M>) return static_cast<M>(std::get<std::int64_t>(v));
-  else return static_cast<M>(std::get<double>(v));
+  if constexpr (std::is_same_v<M, bool>)
+    return std::get<bool>(v);
+  else if constexpr (std::is_enum_v<M>)
+    return static_cast<M>(std::get<int>(v));
+  else if constexpr (std::is_integral_v<M>)
+    return static_cast<M>(std::get<std::int64_t>(v));
+  else
+    return static_cast<M>(std::get<double>(v));
 }
 }  // namespace schema_detail
 
 // Declares one member. An enum member needs its choices in enumerator order.
 template <typename P, typename M>
-Field field(M P::* member, std::string name, std::string help, std::vector<Choice> choices = {}) {
+Field field(M P::*member, std::string name, std::string help, std::vector<Choice> choices = {}) {
   Field f;
   f.name = std::move(name);
   f.help = std::move(help);
@@ -149,9 +187,9 @@ class FieldTable {
 struct Origin {
   enum class Level { kDefault, kGlobal, kModule, kSlice, kModel };
   Level level = Level::kDefault;
-  Place place;                 // of the value in the recipe; unknown for a default
-  std::string filter;          // the filter that matched, when there was one
-  std::optional<double> t;     // position in the gradient, when it was one
+  Place place;              // of the value in the recipe; unknown for a default
+  std::string filter;       // the filter that matched, when there was one
+  std::optional<double> t;  // position in the gradient, when it was one
 };
 
 std::string_view to_string(Origin::Level level) noexcept;
@@ -163,25 +201,25 @@ class Params {
 
   const FieldTable& table() const noexcept { return *table_; }
   void set(std::size_t index, Value value, Origin origin);
-  const Value& value(std::size_t index) const { return values_[index]; }   // for reports; does not record
+  const Value& value(std::size_t index) const { return values_[index]; }  // for reports; does not record
   const Origin& origin(std::size_t index) const { return origins_[index]; }
   bool is_default(std::size_t index) const { return origins_[index].level == Origin::Level::kDefault; }
 
   // Hands the value of a member to arithmetic and records that it was taken.
   template <typename P, typename M>
-  M take(M P::* member) const {
+  M take(M P::*member) const {
     const std::size_t index = index_of(schema_detail::struct_id_of<P>(), schema_detail::offset_of(member));
     taken_[index] = true;
     return schema_detail::from_value<M>(values_[index]);
   }
   // The same value without recording: for checks and reports, never for arithmetic.
   template <typename P, typename M>
-  M peek(M P::* member) const {
+  M peek(M P::*member) const {
     return schema_detail::from_value<M>(values_[index_of(schema_detail::struct_id_of<P>(), schema_detail::offset_of(member))]);
   }
   // Was this member given a value in the recipe?
   template <typename P, typename M>
-  bool given(M P::* member) const {
+  bool given(M P::*member) const {
     return !is_default(index_of(schema_detail::struct_id_of<P>(), schema_detail::offset_of(member)));
   }
   bool was_taken(std::size_t index) const { return taken_[index]; }

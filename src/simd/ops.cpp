@@ -35,8 +35,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kLanes = 16;          // f64 lanes of every sum
-constexpr int kBlocksAtOnce = 8;    // Philox blocks, 32 numbers
+constexpr int kLanes = 16;            // f64 lanes of every sum
+constexpr int kBlocksAtOnce = 8;      // Philox blocks, 32 numbers
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
 
 inline float bits_to_float(std::uint32_t u) { return std::bit_cast<float>(u); }
@@ -191,7 +191,8 @@ std::int64_t StoreF64(const float* in, void* out, std::int64_t n) {
   std::int64_t bad = 0;
   for (std::int64_t i = 0; i < n; ++i) {
     const std::uint32_t bits = float_to_bits(in[i]);
-    const double d = (bits & 0x7FFFFFFFu) > 0x7F800000u ? std::bit_cast<double>(std::uint64_t{0x7FF8000000000000u}) : static_cast<double>(in[i]);
+    const double d =
+        (bits & 0x7FFFFFFFu) > 0x7F800000u ? std::bit_cast<double>(std::uint64_t{0x7FF8000000000000u}) : static_cast<double>(in[i]);
     std::memcpy(p + 8 * i, &d, 8);
     bad += (bits & 0x7F800000u) == 0x7F800000u ? 1 : 0;
   }
@@ -476,7 +477,9 @@ std::int64_t store_f64(const float* in, void* out, std::int64_t n) noexcept { re
 std::int64_t count_nonfinite(const float* x, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(CountNonfinite)(x, n); }
 double sum_abs(const float* x, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(SumAbs)(x, n); }
 double sum_squares(const float* x, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(SumSquares)(x, n); }
-double sum_square_difference(const float* x, const float* y, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(SumSquareDifference)(x, y, n); }
+double sum_square_difference(const float* x, const float* y, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(SumSquareDifference)(x, y, n);
+}
 double dot(const float* x, const float* y, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(Dot)(x, y, n); }
 void subtract(const float* x, const float* y, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(Subtract)(x, y, out, n); }
 void scale(const float* x, double factor, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(Scale)(x, factor, out, n); }
@@ -486,11 +489,13 @@ void weighted_sum(const float* base, std::span<const float* const> x, std::span<
   HWY_DYNAMIC_DISPATCH(WeightedSum)(base, x.data(), weights.data(), static_cast<std::int64_t>(x.size()), factor, divisor, out, n);
 }
 
-void elect(const float* base, std::span<const float* const> x, const Election& e, float* out, std::int64_t n, ElectionCounts& counts) noexcept {
+void elect(const float* base, std::span<const float* const> x, const Election& e, float* out, std::int64_t n,
+           ElectionCounts& counts) noexcept {
   double total = 0;
   for (const double w : e.weights) total += w < 0 ? -w : w;
   constexpr double kRounding = 1e-12;
-  const ElectCall call{e.scales.data(), e.weights.data(), e.normalize, kRounding * total, e.factor, &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
+  const ElectCall call{e.scales.data(), e.weights.data(),  e.normalize,         kRounding * total,
+                       e.factor,        &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
   HWY_DYNAMIC_DISPATCH(Elect)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 

@@ -49,9 +49,9 @@ struct Election {
   double factor = 1;                // lambda
 };
 struct ElectionCounts {
-  std::int64_t conflicts = 0;            // elements with votes on both sides
-  std::span<std::int64_t> votes;         // per model: non-zero W_i
-  std::span<std::int64_t> votes_lost;    // per model: of those, on the losing side
+  std::int64_t conflicts = 0;          // elements with votes on both sides
+  std::span<std::int64_t> votes;       // per model: non-zero W_i
+  std::span<std::int64_t> votes_lost;  // per model: of those, on the losing side
 };
 // s = sum_i W_i; the winning side is + when s >= 0; out = base + factor * (sum of W_i on the winning side) [/ sum of their weights].
 // NaN where s is NaN.

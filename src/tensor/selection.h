@@ -12,12 +12,12 @@ namespace crucible {
 // The magnitude of a float as an integer that sorts the same way. NaN sorts above infinity.
 inline std::uint32_t magnitude_bits(float x) noexcept { return std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu; }
 
-inline constexpr int kCoarseShift = 15;                        // 65,536 coarse buckets by the upper bits of the magnitude
+inline constexpr int kCoarseShift = 15;  // 65,536 coarse buckets by the upper bits of the magnitude
 inline constexpr std::int64_t kCoarseBuckets = 1 << (31 - kCoarseShift);
 inline constexpr std::int64_t kFineBuckets = 1 << kCoarseShift;
 
-void count_coarse(const float* x, std::int64_t n, std::uint64_t* counts) noexcept;                       // kCoarseBuckets
-void count_fine(const float* x, std::int64_t n, std::uint32_t bucket, std::uint64_t* counts) noexcept;   // kFineBuckets, of one bucket
+void count_coarse(const float* x, std::int64_t n, std::uint64_t* counts) noexcept;                      // kCoarseBuckets
+void count_fine(const float* x, std::int64_t n, std::uint32_t bucket, std::uint64_t* counts) noexcept;  // kFineBuckets, of one bucket
 std::uint64_t count_equal(const float* x, std::int64_t n, std::uint32_t magnitude) noexcept;
 
 // The cut after the first `take` elements.
@@ -40,10 +40,10 @@ class RankCut {
  private:
   std::int64_t take_;
   std::uint32_t bucket_ = 0;
-  std::int64_t above_ = 0;       // elements in higher coarse buckets
-  std::uint32_t magnitude_ = 0;  // of the cut
-  std::int64_t take_equal_ = 0;  // how many of exactly this magnitude are taken
-  std::int64_t equal_ = 0;       // how many there are
+  std::int64_t above_ = 0;            // elements in higher coarse buckets
+  std::uint32_t magnitude_ = 0;       // of the cut
+  std::int64_t take_equal_ = 0;       // how many of exactly this magnitude are taken
+  std::int64_t equal_ = 0;            // how many there are
   std::vector<std::int64_t> before_;  // ties in earlier tiles
 };
 

@@ -38,9 +38,7 @@ std::int64_t byte_count(const TensorInfo& info) {
   return *n;
 }
 
-std::int64_t row_length(const Shape& shape) {
-  return shape.empty() ? 1 : shape.back();
-}
+std::int64_t row_length(const Shape& shape) { return shape.empty() ? 1 : shape.back(); }
 
 std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 

@@ -11,14 +11,10 @@ const Node* Node::find(std::string_view key) const noexcept {
 
 std::string_view describe(const Node& node) noexcept {
   switch (node.kind) {
-    case Node::Kind::kNull:
-      return "nothing";
-    case Node::Kind::kSequence:
-      return "a list";
-    case Node::Kind::kMap:
-      return "a mapping";
-    case Node::Kind::kScalar:
-      break;
+    case Node::Kind::kNull: return "nothing";
+    case Node::Kind::kSequence: return "a list";
+    case Node::Kind::kMap: return "a mapping";
+    case Node::Kind::kScalar: break;
   }
   if (node.quoted) return "a text";
   const bool digits = !node.text.empty() && node.text.find_first_not_of("0123456789.eE+-") == std::string::npos &&

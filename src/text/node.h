@@ -16,9 +16,9 @@ struct Node {
   struct Entry;  // key and value of a map, in file order
 
   Kind kind = Kind::kNull;
-  Place place;           // of the first character
-  std::string text;      // kScalar: the value
-  bool quoted = false;   // kScalar: was written in quotes, so it is never a number, a boolean or null
+  Place place;                 // of the first character
+  std::string text;            // kScalar: the value
+  bool quoted = false;         // kScalar: was written in quotes, so it is never a number, a boolean or null
   std::vector<Node> items;     // kSequence
   std::vector<Entry> entries;  // kMap; keys are unique
 

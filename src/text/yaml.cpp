@@ -226,8 +226,6 @@ std::vector<Node> parse_yaml(std::string_view text, const std::string& file, Dia
   return documents;
 }
 
-std::string line_of(std::string_view text, int line) {
-  return std::string(LineIndex(without_byte_order_mark(text)).line(line));
-}
+std::string line_of(std::string_view text, int line) { return std::string(LineIndex(without_byte_order_mark(text)).line(line)); }
 
 }  // namespace crucible

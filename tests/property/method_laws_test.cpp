@@ -22,7 +22,8 @@ double pick(Rng& rng, std::initializer_list<double> from) { return *(from.begin(
 // Any value of a field. Numbers without limits are weights and factors: dyadic, negative ones and zero among them.
 Arg random_arg(const Field& f, Rng& rng) {
   if (f.kind == FieldKind::kFlag) return Arg(f.name, below(rng, 2) == 0);
-  if (f.kind == FieldKind::kChoice) return Arg(f.name, std::string(f.choices[static_cast<std::size_t>(below(rng, std::ssize(f.choices)))].name));
+  if (f.kind == FieldKind::kChoice)
+    return Arg(f.name, std::string(f.choices[static_cast<std::size_t>(below(rng, std::ssize(f.choices)))].name));
   if (std::isfinite(f.limits.low) && std::isfinite(f.limits.high)) return Arg(f.name, uniform(rng, f.limits.low, f.limits.high));
   return Arg(f.name, pick(rng, {1, 0.5, 2, -0.75, 0.25, 1.5, 0}));
 }
@@ -79,7 +80,8 @@ MergeCase random_merge(const Method& method, Rng& rng) {
     std::vector<float> x(static_cast<std::size_t>(n));
     std::iota(x.begin(), x.end(), 1.0f);
     for (std::size_t i = x.size(); i > 1; --i) std::swap(x[i - 1], x[static_cast<std::size_t>(below(rng, static_cast<std::int64_t>(i)))]);
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] = (merge.base ? (*merge.base)[i] : 0.0f) + x[i] * (below(rng, 2) == 0 ? 0x1p-6f : -0x1p-6f);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] = (merge.base ? (*merge.base)[i] : 0.0f) + x[i] * (below(rng, 2) == 0 ? 0x1p-6f : -0x1p-6f);
     merge.models.push_back(std::move(x));
     merge.names.push_back(fmt::format("model-{}", m));
     merge.model_args.push_back(random_args(*method.model, rng));
@@ -100,7 +102,8 @@ bool weights_vanish(const MergeCase& merge) {
 testing::AssertionResult same(const std::vector<float>& a, const std::vector<float>& b) {
   for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
     if (i >= a.size() || i >= b.size() || !(a[i] == b[i])) {
-      return testing::AssertionFailure() << "element " << i << " of " << a.size() << ": " << (i < a.size() ? a[i] : NAN) << " and " << (i < b.size() ? b[i] : NAN);
+      return testing::AssertionFailure() << "element " << i << " of " << a.size() << ": " << (i < a.size() ? a[i] : NAN) << " and "
+                                         << (i < b.size() ? b[i] : NAN);
     }
   }
   return testing::AssertionSuccess();

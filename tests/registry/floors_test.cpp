@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 
 const std::map<std::string, int>& floors() {
   static const std::map<std::string, int> all = {
-      {"base", 0},       {"text", 1}, {"io", 1},      {"simd", 1},   {"tensor", 2}, {"schema", 2}, {"checkpoint", 3}, {"tokenizer", 3},
-      {"arch", 3},       {"methods", 3}, {"recipe", 4}, {"plan", 5}, {"run", 6},    {"report", 7}, {"commands", 8},
+      {"base", 0}, {"text", 1},    {"io", 1},     {"simd", 1}, {"tensor", 2}, {"schema", 2}, {"checkpoint", 3}, {"tokenizer", 3},
+      {"arch", 3}, {"methods", 3}, {"recipe", 4}, {"plan", 5}, {"run", 6},    {"report", 7}, {"commands", 8},
   };
   return all;
 }
@@ -27,9 +27,9 @@ const std::map<std::string, int>& floors() {
 // The public headers stand on the floor of the folder that implements them.
 const std::map<std::string, std::string>& public_headers() {
   static const std::map<std::string, std::string> all = {
-      {"error.h", "base"},     {"dtype.h", "tensor"}, {"tensor.h", "tensor"}, {"checkpoint.h", "checkpoint"}, {"method.h", "methods"},
-      {"recipe.h", "recipe"},  {"plan.h", "plan"},    {"run.h", "run"},       {"report.h", "report"},         {"crucible.h", "report"},
-      {"merge.h", "report"},
+      {"error.h", "base"},     {"dtype.h", "tensor"},    {"tensor.h", "tensor"}, {"checkpoint.h", "checkpoint"},
+      {"method.h", "methods"}, {"recipe.h", "recipe"},   {"plan.h", "plan"},     {"run.h", "run"},
+      {"report.h", "report"},  {"crucible.h", "report"}, {"merge.h", "report"},
   };
   return all;
 }

@@ -91,7 +91,8 @@ TEST_P(EveryMethod, TakesEveryParameter) {
   for (const bool base : bases) {
     for (const std::int64_t models : {m.min_models, std::min(m.max_models, 1), std::min(m.max_models, 3)}) {
       // At the ends of their ranges too, where a kernel may think that it needs less.
-      for (const Args& args : {Args{}, Args{{"density", 0}}, Args{{"density", 0.5}}, Args{{"density", 1}}, Args{{"rank_scope", "tensor"}}}) {
+      for (const Args& args :
+           {Args{}, Args{{"density", 0}}, Args{{"density", 0.5}}, Args{{"density", 1}}, Args{{"rank_scope", "tensor"}}}) {
         EXPECT_EQ(untaken(m, base, models, args), std::vector<std::string>{}) << base << models;
       }
     }

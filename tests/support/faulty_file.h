@@ -38,7 +38,8 @@ class FaultyReadFile final : public ReadFile {
   std::int64_t size() const noexcept override { return static_cast<std::int64_t>(content_.size()); }
   void read_at(std::int64_t offset, void* buffer, std::size_t size) const override {
     if (plan_ && plan_->next_fails()) throw Error(ErrorCode::kIo, path_ + ": cannot read: Input/output error (test)");
-    if (offset < 0 || static_cast<std::size_t>(offset) + size > content_.size()) throw Error(ErrorCode::kDamaged, path_ + ": ends early (test)");
+    if (offset < 0 || static_cast<std::size_t>(offset) + size > content_.size())
+      throw Error(ErrorCode::kDamaged, path_ + ": ends early (test)");
     if (size > 0) std::memcpy(buffer, content_.data() + offset, size);
   }
   void check_unchanged() const override {

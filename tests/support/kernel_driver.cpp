@@ -30,8 +30,12 @@ struct Worker {
 class Drive {
  public:
   Drive(const Method& method, const MergeCase& merge, const DriveOptions& options)
-      : merge_(merge), options_(options), tiling_(make_tiling(merge.shape, method.grain)), global_(make_params(*method.global, merge.global)),
-        workers_(static_cast<std::size_t>(options.workers)), rng_(options.shuffle.value_or(0)) {
+      : merge_(merge),
+        options_(options),
+        tiling_(make_tiling(merge.shape, method.grain)),
+        global_(make_params(*method.global, merge.global)),
+        workers_(static_cast<std::size_t>(options.workers)),
+        rng_(options.shuffle.value_or(0)) {
     for (std::size_t i = 0; i < merge.models.size(); ++i) {
       models_.push_back(make_params(*method.model, merge.args_of(i)));
       keys_.push_back(merge.key_of(i));

@@ -48,8 +48,8 @@ enum class Threads { kSimulated, kReal };
 
 struct DriveOptions {
   int workers = 1;
-  Threads threads = Threads::kSimulated;    // simulated: one thread plays all workers
-  std::optional<std::uint64_t> shuffle{};   // order of the tiles of each pass
+  Threads threads = Threads::kSimulated;   // simulated: one thread plays all workers
+  std::optional<std::uint64_t> shuffle{};  // order of the tiles of each pass
   std::int64_t keep_budget_bytes = std::int64_t{1} << 28;
 };
 
@@ -58,7 +58,7 @@ struct Driven {
   Measure measure;
   std::vector<Kernel::Note> notes;
   int reduce_passes = 0;
-  std::vector<std::string> untaken;  // declared parameters that the kernel did not take
+  std::vector<std::string> untaken;            // declared parameters that the kernel did not take
   double note(const std::string& name) const;  // NaN where there is none
 };
 
@@ -80,8 +80,8 @@ enum class Values {
   kHuge,       // up to 1e30: room for a division by a keep probability
   kSpread,     // exponents from -30 to 30
 };
-inline constexpr Values kAllValues[] = {Values::kNormal, Values::kHalf, Values::kBFloat, Values::kFew,
-                                        Values::kSparse, Values::kSubnormal, Values::kHuge, Values::kSpread};
+inline constexpr Values kAllValues[] = {Values::kNormal, Values::kHalf,      Values::kBFloat, Values::kFew,
+                                        Values::kSparse, Values::kSubnormal, Values::kHuge,   Values::kSpread};
 using Rng = std::mt19937_64;
 std::vector<float> make_values(Values kind, std::int64_t n, Rng& rng);
 // A number in [low, high), the same on every standard library.

@@ -61,7 +61,8 @@ Expected linear(const MergeCase& merge) {
 
 Expected passthrough(const MergeCase& merge) {
   Expected e = blank(merge);
-  for (std::size_t i = 0; i < e.value.size(); ++i) set(e, i, number(merge.args_of(0), "scale", 1) * static_cast<double>(merge.models[0][i]), 0);
+  for (std::size_t i = 0; i < e.value.size(); ++i)
+    set(e, i, number(merge.args_of(0), "scale", 1) * static_cast<double>(merge.models[0][i]), 0);
   return e;
 }
 
@@ -95,7 +96,7 @@ enum class Drop { kNothing, kTrim, kBand, kRandom, kRamp };
 struct Family {
   bool elect;
   Drop drop;
-  bool normalize;       // defaults
+  bool normalize;  // defaults
   const char* rescale;
 };
 const std::map<std::string, Family>& families() {
@@ -287,7 +288,8 @@ double worst_error(DType dtype, const std::vector<float>& out, const Expected& e
       if (std::isnan(want) || std::isnan(got)) return std::isnan(want) == std::isnan(got) ? 0.0 : std::numeric_limits<double>::infinity();
       const double unit = ulp_at(dtype, std::min(std::abs(want), facts(dtype).largest));
       const double top = facts(dtype).largest + 0.5 * unit;  // from here on infinity is the nearest
-      if (std::isinf(got)) return std::abs(want) + loss >= top && std::signbit(want) == std::signbit(got) ? 0.0 : std::numeric_limits<double>::infinity();
+      if (std::isinf(got))
+        return std::abs(want) + loss >= top && std::signbit(want) == std::signbit(got) ? 0.0 : std::numeric_limits<double>::infinity();
       const double error = std::abs(got - want);
       if (dtype == DType::kF32) return error / ulp_at(DType::kF32, expected.largest[i]);
       return std::max(0.0, error - loss) / unit;

@@ -169,7 +169,9 @@ TinyTensor random_tensor(std::string name, DType dtype, Shape shape, std::uint64
   return make_tensor(std::move(name), dtype, std::move(shape), values);
 }
 
-TinyTensor raw_tensor(std::string name, DType dtype, Shape shape, std::string bytes) { return {std::move(name), dtype, std::move(shape), std::move(bytes)}; }
+TinyTensor raw_tensor(std::string name, DType dtype, Shape shape, std::string bytes) {
+  return {std::move(name), dtype, std::move(shape), std::move(bytes)};
+}
 
 std::vector<double> decode_values(DType dtype, std::string_view bytes) {
   std::vector<double> values(bytes.size() * 8 / static_cast<std::size_t>(facts(dtype).bits));
@@ -191,8 +193,8 @@ std::string safetensors_bytes(const std::vector<TinyTensor>& tensors) {
   for (const TinyTensor& t : tensors) {
     std::string shape;
     for (const std::int64_t d : t.shape) shape += (shape.empty() ? "" : ",") + std::to_string(d);
-    header += "," + json_text(t.name) + R"(:{"dtype":")" + std::string(facts(t.dtype).name) + R"(","shape":[)" + shape + R"(],"data_offsets":[)" +
-              std::to_string(data.size()) + "," + std::to_string(data.size() + t.bytes.size()) + "]}";
+    header += "," + json_text(t.name) + R"(:{"dtype":")" + std::string(facts(t.dtype).name) + R"(","shape":[)" + shape +
+              R"(],"data_offsets":[)" + std::to_string(data.size()) + "," + std::to_string(data.size() + t.bytes.size()) + "]}";
     data += t.bytes;
   }
   header += '}';
@@ -222,7 +224,8 @@ std::string write_tiny_model(const std::string& folder, const TinyModel& model) 
     }
     write_text(folder + "/" + file, safetensors_bytes(part));
   }
-  write_text(folder + "/model.safetensors.index.json", R"({"metadata": {"total_size": )" + std::to_string(total) + R"(}, "weight_map": {)" + map + "}}\n");
+  write_text(folder + "/model.safetensors.index.json",
+             R"({"metadata": {"total_size": )" + std::to_string(total) + R"(}, "weight_map": {)" + map + "}}\n");
   return folder;
 }
 

@@ -34,7 +34,8 @@ TinyTensor zeros(const std::string& name, DType dtype, Shape shape) {
 
 TEST(QuantizedTest, SchemesAreNamed) {
   const TinyTensor plain = make_tensor("norm.weight", DType::kF32, {2}, {1, 2});
-  expect_quantized({zeros("q.weight", DType::kU8, {8, 1}), zeros("q.weight.absmax", DType::kF32, {1}), zeros("q.weight.quant_state.bitsandbytes__nf4", DType::kU8, {4})},
+  expect_quantized({zeros("q.weight", DType::kU8, {8, 1}), zeros("q.weight.absmax", DType::kF32, {1}),
+                    zeros("q.weight.quant_state.bitsandbytes__nf4", DType::kU8, {4})},
                    "bitsandbytes 4-bit");
   expect_quantized({zeros("q.weight", DType::kI8, {2, 2}), zeros("q.SCB", DType::kF32, {2})}, "bitsandbytes 8-bit");
   expect_quantized({zeros("q.qweight", DType::kI32, {2, 2}), zeros("q.qzeros", DType::kI32, {2, 2}), plain}, "GPTQ or AWQ");
@@ -60,7 +61,8 @@ TEST(QuantizedTest, PlainModelsPass) {
   const TempFolder t;
   TinyModel model;
   model.tensors = {make_tensor("h.0.attn.bias", DType::kU8, {2, 2}, {1, 0, 1, 1}), make_tensor("position_ids", DType::kI64, {1, 2}, {0, 1}),
-                   make_tensor("logit_scale", DType::kF32, {}, {1}), make_tensor("mask", DType::kBool, {2}, {1, 0}), zeros("x.weight", DType::kF16, {2, 2})};
+                   make_tensor("logit_scale", DType::kF32, {}, {1}), make_tensor("mask", DType::kBool, {2}, {1, 0}),
+                   zeros("x.weight", DType::kF16, {2, 2})};
   model.config = R"({"quantization_config": null, "x": {"y": {"quantization_config": {"quant_method": "deep"}}}})";
   write_tiny_model(t.path(), model);
   EXPECT_EQ(open(t.path()).text, "");
@@ -71,26 +73,48 @@ TEST(QuantizedTest, PlainModelsPass) {
 TEST(CompanionTest, WeightsReportsAndTrainingStateStayBehind) {
   const TempFolder t;
   write_llama(t.path(), 1);
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "merges.txt", "LICENSE", "generation_config.json", "modeling_x.py", "chat_template.jinja",
-                           "pytorch_model.bin", "x.gguf", "model.onnx", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "trainer_state.json", "training_args.bin",
-                           "README.md", "mergekit_config.yml", "crucible.json", "crucible_report.html", ".gitattributes", "pytorch_model.bin.index.json",
-                           "model.safetensors.index.fp16.json", "sub/tokenizer.json"}) {
+  for (const char* name : {"tokenizer.json",
+                           "tokenizer.model",
+                           "merges.txt",
+                           "LICENSE",
+                           "generation_config.json",
+                           "modeling_x.py",
+                           "chat_template.jinja",
+                           "pytorch_model.bin",
+                           "x.gguf",
+                           "model.onnx",
+                           "optimizer.pt",
+                           "scheduler.pt",
+                           "rng_state_0.pth",
+                           "trainer_state.json",
+                           "training_args.bin",
+                           "README.md",
+                           "mergekit_config.yml",
+                           "crucible.json",
+                           "crucible_report.html",
+                           ".gitattributes",
+                           "pytorch_model.bin.index.json",
+                           "model.safetensors.index.fp16.json",
+                           "sub/tokenizer.json"}) {
     write_text(t / name, "x");
   }
   fs::create_symlink("nothing", t / "vocab.json");
   fs::create_symlink("LICENSE", t / "NOTICE");
   const Opened o = open(t.path());
-  EXPECT_EQ(o.checkpoint.companion_files(), (std::vector<std::string>{"LICENSE", "NOTICE", "chat_template.jinja", "config.json", "generation_config.json", "merges.txt",
-                                                                       "modeling_x.py", "tokenizer.json", "tokenizer.model"}));
+  EXPECT_EQ(o.checkpoint.companion_files(),
+            (std::vector<std::string>{"LICENSE", "NOTICE", "chat_template.jinja", "config.json", "generation_config.json", "merges.txt",
+                                      "modeling_x.py", "tokenizer.json", "tokenizer.model"}));
   EXPECT_NE(o.text.find("vocab.json is a link to a file that does not exist"), std::string::npos) << o.text;
 }
 
 TEST(CompanionTest, WhatAMergeReplaces) {
-  for (const char* name : {"model.safetensors", "model-00001-of-00003.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "config.json",
-                           "generation_config.json", "tokenizer.json", "README.md", "mergekit_config.yml", "crucible.json", "crucible_report.html"}) {
+  for (const char* name :
+       {"model.safetensors", "model-00001-of-00003.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "config.json",
+        "generation_config.json", "tokenizer.json", "README.md", "mergekit_config.yml", "crucible.json", "crucible_report.html"}) {
     EXPECT_TRUE(is_model_file_name(name)) << name;
   }
-  for (const char* name : {"modeling_x.py", "notes.txt", ".git", "optimizer.pt", "training_args.bin", "LICENSE", "", "recipe.yml", "data.json"}) {
+  for (const char* name :
+       {"modeling_x.py", "notes.txt", ".git", "optimizer.pt", "training_args.bin", "LICENSE", "", "recipe.yml", "data.json"}) {
     EXPECT_FALSE(is_model_file_name(name)) << name;
   }
 }

@@ -171,7 +171,8 @@ TEST_F(LocateTest, MissingShardsAreIncomplete) {
   expect_says(locate("org/name"), "the weights are missing");
   write_text(repository() + "/blobs/b1.12345678.incomplete", "");
   expect_says(locate("org/name"), "a download was interrupted");
-  write_text(snapshot + "/model.safetensors.index.json", R"({"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}})");
+  write_text(snapshot + "/model.safetensors.index.json",
+             R"({"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}})");
   write_text(snapshot + "/model-00001-of-00002.safetensors", "x");
   expect_says(locate("org/name"), "missing: model-00002-of-00002.safetensors");
 }
@@ -192,7 +193,8 @@ TEST_F(LocateTest, TheCacheFolderFollowsTheEnvironment) {
 
 TEST(HubIdTest, KnowsTheRules) {
   for (const char* good : {"gpt2", "org/name", "Org_1/na.me-2"}) EXPECT_TRUE(is_hub_id(good)) << good;
-  for (const char* bad : {"", "/", "org/", "/name", "a/b/c", "a--b", "a..b", "-a", "a.", "org/x.git", "a b", "ä", "a\\b"}) EXPECT_FALSE(is_hub_id(bad)) << bad;
+  for (const char* bad : {"", "/", "org/", "/name", "a/b/c", "a--b", "a..b", "-a", "a.", "org/x.git", "a b", "ä", "a\\b"})
+    EXPECT_FALSE(is_hub_id(bad)) << bad;
   EXPECT_FALSE(is_hub_id(std::string(97, 'a')));
 }
 

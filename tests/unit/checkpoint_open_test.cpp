@@ -20,9 +20,13 @@ namespace {
 namespace fs = std::filesystem;
 using namespace checkpoint_test;
 
-std::string one_tensor(const std::string& name, double value = 1) { return safetensors_bytes({make_tensor(name, DType::kF32, {1}, {value})}); }
+std::string one_tensor(const std::string& name, double value = 1) {
+  return safetensors_bytes({make_tensor(name, DType::kF32, {1}, {value})});
+}
 
-std::string index_of(const std::string& map, const std::string& metadata = "\"metadata\":{},") { return "{" + metadata + "\"weight_map\":{" + map + "}}"; }
+std::string index_of(const std::string& map, const std::string& metadata = "\"metadata\":{},") {
+  return "{" + metadata + "\"weight_map\":{" + map + "}}";
+}
 
 const std::string kIndexName = "model.safetensors.index.json";
 
@@ -92,7 +96,8 @@ TEST(CheckpointOpenTest, AChangedFileIsNoticed) {
 
 TEST(CheckpointOpenTest, ADamagedFileNamesFileAndTensor) {
   const TempFolder t;
-  write_text(t / "m/model.safetensors", safetensors_file(R"({"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,20]}})", std::string(20, 'x')));
+  write_text(t / "m/model.safetensors",
+             safetensors_file(R"({"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,20]}})", std::string(20, 'x')));
   expect_error(t / "m", (t / "m/model.safetensors") + ": error: tensor \"w\": shape [2, 3] of F32 needs 24 bytes, data_offsets give 20");
 }
 
@@ -211,8 +216,8 @@ TEST_P(BadFileName, IsRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Names, BadFileName,
-                         ::testing::Values("../x.safetensors", "/etc/passwd", "a\\..\\b", "C:x", "\\\\h\\s\\x", ".", "", "x/", "a//b", "a/../b", "./a",
-                                           "a/./b", "x ", "x.", "a /b", "\x1b[31m", "x.bin/"));
+                         ::testing::Values("../x.safetensors", "/etc/passwd", "a\\..\\b", "C:x", "\\\\h\\s\\x", ".", "", "x/", "a//b",
+                                           "a/../b", "./a", "a/./b", "x ", "x.", "a /b", "\x1b[31m", "x.bin/"));
 
 TEST(IndexTest, NameRulesAtTheBounds) {
   EXPECT_EQ(check_weight_file_name(std::string(255, 'a')), "");
@@ -250,15 +255,18 @@ TEST(IndexTest, EveryDisagreementIsListedAtOnce) {
   const TempFolder t;
   write_text(t / "one.safetensors", safetensors_bytes({make_tensor("a", DType::kF32, {1}, {1}), make_tensor("both", DType::kF32, {1}, {1}),
                                                        make_tensor("unlisted", DType::kF32, {1}, {1})}));
-  write_text(t / "two.safetensors", safetensors_bytes({make_tensor("moved", DType::kF32, {1}, {1}), make_tensor("both", DType::kF32, {1}, {1})}));
-  write_text(t / kIndexName, index_of(R"("a":"one.safetensors","both":"one.safetensors","moved":"one.safetensors","lost":"two.safetensors",)"
-                                      R"("far":"three.safetensors")"));
+  write_text(t / "two.safetensors",
+             safetensors_bytes({make_tensor("moved", DType::kF32, {1}, {1}), make_tensor("both", DType::kF32, {1}, {1})}));
+  write_text(t / kIndexName,
+             index_of(R"("a":"one.safetensors","both":"one.safetensors","moved":"one.safetensors","lost":"two.safetensors",)"
+                      R"("far":"three.safetensors")"));
   const Opened o = open(t.path());
   EXPECT_EQ(o.errors, 4) << o.text;
-  for (const char* part : {"1 weight file that it names is missing: three.safetensors", "in two weight files: \"both\" (one.safetensors and two.safetensors)",
-                           "2 tensors are not in the files that the index names: \"lost\" (index: two.safetensors, found nowhere) and "
-                           "\"moved\" (index: one.safetensors, found in two.safetensors)",
-                           "1 tensor is in a weight file but not in the index: \"unlisted\" (one.safetensors)"}) {
+  for (const char* part :
+       {"1 weight file that it names is missing: three.safetensors", "in two weight files: \"both\" (one.safetensors and two.safetensors)",
+        "2 tensors are not in the files that the index names: \"lost\" (index: two.safetensors, found nowhere) and "
+        "\"moved\" (index: one.safetensors, found in two.safetensors)",
+        "1 tensor is in a weight file but not in the index: \"unlisted\" (one.safetensors)"}) {
     EXPECT_NE(o.text.find(part), std::string::npos) << o.text;
   }
 }
@@ -273,9 +281,11 @@ TEST(IndexTest, StrayShardsAreNoticed) {
 TEST(IndexTest, TotalSizeIsOnlyAHint) {
   const TempFolder t;
   write_text(t / "model-1.safetensors", one_tensor("a"));
-  const auto with_total = [&](const std::string& metadata) { write_text(t / kIndexName, index_of("\"a\":\"model-1.safetensors\"", metadata)); };
-  for (const char* fine : {"\"metadata\":{\"total_size\":4},", "\"metadata\":{\"total_size\":4.0},", "\"metadata\":{},", "", "\"metadata\":null,",
-                           "\"metadata\":{\"total_size\":\"4\"},"}) {
+  const auto with_total = [&](const std::string& metadata) {
+    write_text(t / kIndexName, index_of("\"a\":\"model-1.safetensors\"", metadata));
+  };
+  for (const char* fine : {"\"metadata\":{\"total_size\":4},", "\"metadata\":{\"total_size\":4.0},", "\"metadata\":{},", "",
+                           "\"metadata\":null,", "\"metadata\":{\"total_size\":\"4\"},"}) {
     with_total(fine);
     EXPECT_EQ(open(t.path()).text, "") << fine;
   }
@@ -297,7 +307,8 @@ TEST(IndexTest, ShardsMayLieInSubfolders) {
 TEST(ConfigTest, MustBeAnObject) {
   const TempFolder t;
   write_llama(t / "m", 1);
-  for (const auto& [text, part] : std::vector<std::pair<std::string, std::string>>{{"{", "not valid JSON"}, {"[]", "is a list"}, {"3", "is not a JSON object"}}) {
+  for (const auto& [text, part] :
+       std::vector<std::pair<std::string, std::string>>{{"{", "not valid JSON"}, {"[]", "is a list"}, {"3", "is not a JSON object"}}) {
     write_text(t / "m/config.json", text);
     expect_error(t / "m", "config.json: error: " + part);
   }

@@ -55,8 +55,12 @@ std::string entry(const std::string& name, const std::string& dtype, const std::
 std::string two(std::int64_t b1, std::int64_t e1, std::int64_t b2, std::int64_t e2) {
   return "{" + entry("a", "U8", std::to_string(e1 - b1), b1, e1) + "," + entry("b", "U8", std::to_string(e2 - b2), b2, e2) + "}";
 }
-std::string with_extra(const std::string& value) { return R"({"x":{"extra":)" + value + R"(,"dtype":"F32","shape":[2],"data_offsets":[0,8]}})"; }
-std::string nested(int depth) { return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']'); }
+std::string with_extra(const std::string& value) {
+  return R"({"x":{"extra":)" + value + R"(,"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+}
+std::string nested(int depth) {
+  return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']');
+}
 
 const std::vector<Case> kTable = {
     {"plain", "{\"x\":" + kEntry + "}", 8, "accepted"},
@@ -79,7 +83,8 @@ const std::vector<Case> kTable = {
     {"extra_field_twice", R"({"x":{"e":1,"e":2,"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8, "\"e\" stands there twice"},
     {"dtype_twice", R"({"x":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8, "\"dtype\" stands there twice"},
     {"shape_twice", R"({"x":{"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]}})", 8, "\"shape\" stands there twice"},
-    {"offsets_twice", R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"data_offsets":[0,8]}})", 8, "\"data_offsets\" stands there twice"},
+    {"offsets_twice", R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"data_offsets":[0,8]}})", 8,
+     "\"data_offsets\" stands there twice"},
     {"no_dtype", R"({"x":{"shape":[2],"data_offsets":[0,8]}})", 8, "\"dtype\" is missing"},
     {"no_shape", R"({"x":{"dtype":"F32","data_offsets":[0,8]}})", 8, "\"shape\" is missing"},
     {"no_offsets", R"({"x":{"dtype":"F32","shape":[2]}})", 8, "\"data_offsets\" is missing"},
@@ -150,28 +155,46 @@ const std::vector<Case> kTable = {
     {"empty_name", "{\"\":" + kEntry + "}", 8, "accepted"},
     {"path_name", "{\"../../etc/x\":" + kEntry + "}", 8, "accepted"},
     {"nul_name", "{\"a\\u0000b\":" + kEntry + "}", 8, "NUL byte in the name"},
-    {"escape_name", std::string("{\"a\\u001b[31m\":") + R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8, "tensor \"a\\x1b[31m\": shape"},
+    {"escape_name", std::string("{\"a\\u001b[31m\":") + R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8,
+     "tensor \"a\\x1b[31m\": shape"},
     {"newline_name", "{\"a\\nb\":" + kEntry + "}", 8, "accepted"},
     {"name_4096", "{\"" + std::string(4096, 'n') + "\":" + kEntry + "}", 8, "accepted"},
     {"name_4097", "{\"" + std::string(4097, 'n') + "\":" + kEntry + "}", 8, "a name of 4097 bytes"},
     {"name_1_mb", "{\"" + std::string(1 << 20, 'n') + "\":" + kEntry + "}", 8, "a name of 1048576 bytes"},
-    {"zero_size_between", "{" + entry("a", "U8", "4", 0, 4) + "," + entry("z", "F32", "0", 4, 4) + "," + entry("b", "U8", "4", 4, 8) + "}", 8, "accepted"},
-    {"zero_size_misplaced", "{" + entry("a", "U8", "4", 0, 4) + "," + entry("z", "F32", "0", 2, 2) + "," + entry("b", "U8", "4", 4, 8) + "}", 8, "overlap"},
+    {"zero_size_between", "{" + entry("a", "U8", "4", 0, 4) + "," + entry("z", "F32", "0", 4, 4) + "," + entry("b", "U8", "4", 4, 8) + "}",
+     8, "accepted"},
+    {"zero_size_misplaced",
+     "{" + entry("a", "U8", "4", 0, 4) + "," + entry("z", "F32", "0", 2, 2) + "," + entry("b", "U8", "4", 4, 8) + "}", 8, "overlap"},
     {"zero_before_huge", "{" + entry("z", "U8", "0,18446744073709551615,18446744073709551615", 0, 0) + "}", 0, "larger than 2^48"},
     {"zero_after_huge", "{" + entry("z", "U8", "18446744073709551615,18446744073709551615,0", 0, 0) + "}", 0, "larger than 2^48"},
     {"zero_before_overflow", "{" + entry("z", "U8", "0,281474976710656,281474976710656", 0, 0) + "}", 0, "larger than any file"},
     {"zero_after_overflow", "{" + entry("z", "U8", "281474976710656,281474976710656,0", 0, 0) + "}", 0, "larger than any file"},
     {"product_overflow", "{" + entry("z", "U8", "281474976710656,65536", 0, 8) + "}", 8, "larger than any file"},
     {"bits_overflow", "{" + entry("z", "F64", "281474976710656,2048", 0, 8) + "}", 8, "larger than any file"},
-    {"rank_64", with_shape("2" + [] { std::string s; for (int i = 0; i < 63; ++i) s += ",1"; return s; }()), 8, "accepted"},
-    {"rank_65", with_shape("2" + [] { std::string s; for (int i = 0; i < 64; ++i) s += ",1"; return s; }()), 8, "more than 64 dimensions"},
+    {"rank_64",
+     with_shape("2" +
+                [] {
+                  std::string s;
+                  for (int i = 0; i < 63; ++i) s += ",1";
+                  return s;
+                }()),
+     8, "accepted"},
+    {"rank_65",
+     with_shape("2" +
+                [] {
+                  std::string s;
+                  for (int i = 0; i < 64; ++i) s += ",1";
+                  return s;
+                }()),
+     8, "more than 64 dimensions"},
     {"rank_0", "{" + entry("x", "F64", "", 0, 8) + "}", 8, "accepted"},
     {"f4_even", "{" + entry("x", "F4", "4", 0, 2) + "}", 2, "accepted"},
     {"f4_odd", "{" + entry("x", "F4", "3", 0, 2) + "}", 2, "does not fill whole bytes"},
     {"f4_wrong_bytes", "{" + entry("x", "F4", "4", 0, 4) + "}", 4, "needs 2 bytes, data_offsets give 4"},
     {"f6_fits", "{" + entry("x", "F6_E2M3", "4", 0, 3) + "}", 3, "accepted"},
     {"f6_odd", "{" + entry("x", "F6_E3M2", "3", 0, 3) + "}", 3, "does not fill whole bytes"},
-    {"wrong_size", "{" + entry("x", "F32", "2,3", 0, 20) + "}", 20, "tensor \"x\": shape [2, 3] of F32 needs 24 bytes, data_offsets give 20"},
+    {"wrong_size", "{" + entry("x", "F32", "2,3", 0, 20) + "}", 20,
+     "tensor \"x\": shape [2, 3] of F32 needs 24 bytes, data_offsets give 20"},
     {"sum_overflows", two(0, INT64_MAX, INT64_MAX, INT64_MAX), 8, "larger than 2^48"},
 };
 
@@ -203,7 +226,8 @@ TEST(HeaderTest, GivesEntriesInOffsetOrder) {
 }
 
 TEST(HeaderTest, KeepsMetadataAndRemarks) {
-  const SafetensorsHeader h = parse_safetensors_header(R"({"__metadata__":{"format":"pt","b":"é"},"x":{"note":1,"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
+  const SafetensorsHeader h = parse_safetensors_header(
+      R"({"__metadata__":{"format":"pt","b":"é"},"x":{"note":1,"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
   EXPECT_EQ(h.metadata, (std::map<std::string, std::string>{{"b", "é"}, {"format", "pt"}}));
   ASSERT_EQ(h.remarks.size(), 1u);
   EXPECT_NE(h.remarks[0].find("unknown field \"note\""), std::string::npos);
@@ -277,7 +301,8 @@ TEST(HeaderTest, AMillionTensorsTakeSeconds) {
   std::string header = "{";
   constexpr int kCount = 1'300'000;
   for (int i = 0; i < kCount; ++i) {
-    fmt::format_to(std::back_inserter(header), "{}\"t{}\":{{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[{},{}]}}", i == 0 ? "" : ",", i, i, i + 1);
+    fmt::format_to(std::back_inserter(header), "{}\"t{}\":{{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[{},{}]}}", i == 0 ? "" : ",",
+                   i, i, i + 1);
   }
   header += '}';
   ASSERT_LT(static_cast<std::int64_t>(header.size()), kMaxSafetensorsHeader);
@@ -299,14 +324,17 @@ TEST(RenderTest, EmptyGoldenBytes) {
 
 TEST(RenderTest, ReferenceGoldenLengths) {
   std::vector<SafetensorsEntry> one = {make_entry("attn.0", DType::kF32, {1, 2, 3})};
-  EXPECT_EQ(render_safetensors_header(one, {}), std::string("\x40\0\0\0\0\0\0\0", 8) + R"({"attn.0":{"dtype":"F32","shape":[1,2,3],"data_offsets":[0,24]}})");
+  EXPECT_EQ(render_safetensors_header(one, {}),
+            std::string("\x40\0\0\0\0\0\0\0", 8) + R"({"attn.0":{"dtype":"F32","shape":[1,2,3],"data_offsets":[0,24]}})");
   one = {make_entry("attn0", DType::kF32, {1, 1, 2, 3})};
-  EXPECT_EQ(render_safetensors_header(one, {}), std::string("\x48\0\0\0\0\0\0\0", 8) + R"({"attn0":{"dtype":"F32","shape":[1,1,2,3],"data_offsets":[0,24]}})" + "       ");
+  EXPECT_EQ(render_safetensors_header(one, {}),
+            std::string("\x48\0\0\0\0\0\0\0", 8) + R"({"attn0":{"dtype":"F32","shape":[1,1,2,3],"data_offsets":[0,24]}})" + "       ");
 }
 
 TEST(RenderTest, OrdersByDTypeThenName) {
-  std::vector<SafetensorsEntry> entries = {make_entry("b", DType::kF32, {1}), make_entry("a", DType::kF32, {1}), make_entry("z", DType::kI64, {1}),
-                                           make_entry("y", DType::kBF16, {1}), make_entry("x", DType::kBool, {1}), make_entry("s", DType::kF64, {})};
+  std::vector<SafetensorsEntry> entries = {make_entry("b", DType::kF32, {1}),  make_entry("a", DType::kF32, {1}),
+                                           make_entry("z", DType::kI64, {1}),  make_entry("y", DType::kBF16, {1}),
+                                           make_entry("x", DType::kBool, {1}), make_entry("s", DType::kF64, {})};
   const std::string text = render_safetensors_header(entries, {{"format", "pt"}, {"a", "1"}});
   EXPECT_EQ(text.substr(8, text.find_last_of('}') - 7),
             R"({"__metadata__":{"a":"1","format":"pt"},"z":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},)"
@@ -318,13 +346,20 @@ TEST(RenderTest, OrdersByDTypeThenName) {
 }
 
 TEST(RenderTest, EscapesAsTheReferenceDoes) {
-  std::vector<SafetensorsEntry> entries = {make_entry("q\"b\\s/\b\t\n\f\r\x01\x1f\x7f" "é", DType::kU8, {1})};
+  std::vector<SafetensorsEntry> entries = {
+      make_entry("q\"b\\s/\b\t\n\f\r\x01\x1f\x7f"
+                 "é",
+                 DType::kU8, {1})};
   const std::string text = render_safetensors_header(entries, {});
-  EXPECT_NE(text.find("\"q\\\"b\\\\s/\\b\\t\\n\\f\\r\\u0001\\u001f\x7f" "é\""), std::string::npos) << text;
+  EXPECT_NE(text.find("\"q\\\"b\\\\s/\\b\\t\\n\\f\\r\\u0001\\u001f\x7f"
+                      "é\""),
+            std::string::npos)
+      << text;
 }
 
 TEST(RenderTest, ReadsBackTheSame) {
-  std::vector<SafetensorsEntry> entries = {make_entry("\n\"weird\"", DType::kF16, {0, 3}), make_entry("", DType::kF4, {2}), make_entry("n", DType::kC64, {2, 2})};
+  std::vector<SafetensorsEntry> entries = {make_entry("\n\"weird\"", DType::kF16, {0, 3}), make_entry("", DType::kF4, {2}),
+                                           make_entry("n", DType::kC64, {2, 2})};
   const std::map<std::string, std::string> metadata = {{"format", "pt"}, {"k\n", "v\""}};
   const std::string text = render_safetensors_header(entries, metadata);
   const SafetensorsHeader h = read_bytes(text + std::string(static_cast<std::size_t>(entries.back().end), 'd'));

@@ -321,9 +321,8 @@ TEST(OutputFolderTest, AbandonRemovesEverythingUncommitted) {
 // Where the old content is: the target itself, or the folder that an error left beside or in it.
 bool old_model_is_complete(const Content& everything) {
   for (const char* name : {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"}) {
-    const bool there = std::any_of(everything.begin(), everything.end(), [&](const auto& e) {
-      return fs::path(e.first).filename() == name && e.second.starts_with("old");
-    });
+    const bool there = std::any_of(everything.begin(), everything.end(),
+                                   [&](const auto& e) { return fs::path(e.first).filename() == name && e.second.starts_with("old"); });
     if (!there) return false;
   }
   return true;
@@ -356,7 +355,8 @@ void fail_every_call(bool inside, bool persistent, int error) {
                         now.at("config.json") == "new config" && !now.contains("model.safetensors.index.json");
     EXPECT_TRUE(is_new || old_model_is_complete(all)) << "call " << n;
     EXPECT_TRUE(failed || is_new) << "call " << n << " failed silently";
-    const bool mine_is_safe = std::any_of(all.begin(), all.end(), [](const auto& e) { return e.first.ends_with("notes.txt") && e.second == "mine"; });
+    const bool mine_is_safe =
+        std::any_of(all.begin(), all.end(), [](const auto& e) { return e.first.ends_with("notes.txt") && e.second == "mine"; });
     EXPECT_TRUE(mine_is_safe) << "call " << n;
     if (calls < n) {
       EXPECT_EQ(now, merged_content());

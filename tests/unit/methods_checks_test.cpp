@@ -60,8 +60,8 @@ TEST(MethodChecks, SmallTensorsThatLoseEverythingAreNamed) {
 }
 
 TEST(Tiling, CoversEveryElementOnce) {
-  for (const Shape& shape : {Shape{}, Shape{0}, Shape{3, 0}, Shape{1}, Shape{kTileElems}, Shape{kTileElems + 1}, Shape{7, 20000}, Shape{100000, 3},
-                             Shape{2, kLongestRow}, Shape{2, kLongestRow + 1}, Shape{5, 4, 9000}}) {
+  for (const Shape& shape : {Shape{}, Shape{0}, Shape{3, 0}, Shape{1}, Shape{kTileElems}, Shape{kTileElems + 1}, Shape{7, 20000},
+                             Shape{100000, 3}, Shape{2, kLongestRow}, Shape{2, kLongestRow + 1}, Shape{5, 4, 9000}}) {
     for (const Grain grain : {Grain::kElement, Grain::kRow}) {
       const Tiling t = make_tiling(shape, grain);
       std::int64_t at = 0;

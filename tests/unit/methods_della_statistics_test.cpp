@@ -23,8 +23,8 @@ struct Setting {
 };
 
 // The sparsified task vector: base 0, one model, weight 1, so the output is what survived.
-std::vector<float> sample(const Setting& s, const Shape& shape, const std::vector<float>& delta, std::uint64_t seed, const std::string& tensor = "t",
-                          const std::string& model = "m") {
+std::vector<float> sample(const Setting& s, const Shape& shape, const std::vector<float>& delta, std::uint64_t seed,
+                          const std::string& tensor = "t", const std::string& model = "m") {
   MergeCase merge;
   merge.shape = shape;
   merge.base = std::vector<float>(delta.size(), 0.0f);
@@ -44,7 +44,8 @@ std::vector<float> ranked_rows(std::int64_t rows, std::int64_t row, std::vector<
   for (std::int64_t r = 0; r < rows; ++r) {
     std::vector<std::size_t> order(static_cast<std::size_t>(row));
     std::iota(order.begin(), order.end(), std::size_t{0});
-    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[static_cast<std::size_t>(below(rng, static_cast<std::int64_t>(i)))]);
+    for (std::size_t i = order.size(); i > 1; --i)
+      std::swap(order[i - 1], order[static_cast<std::size_t>(below(rng, static_cast<std::int64_t>(i)))]);
     for (const std::size_t rank : order) {
       ranks.push_back(rank);
       delta.push_back(static_cast<float>(rank + 1) * (below(rng, 2) == 0 ? 1.0f : -1.0f));
@@ -97,7 +98,8 @@ double whole_share(const std::vector<double>& kept, const Setting& planned) {
   double variance = 0;
   for (const double p : ramp.p) variance += p * (1 - p);
   constexpr double kDraws = static_cast<double>(kRows * static_cast<std::int64_t>(kSeeds));
-  return std::abs(z_score(std::accumulate(kept.begin(), kept.end(), 0.0), kDraws * static_cast<double>(kRow) * planned.density, kDraws * variance));
+  return std::abs(
+      z_score(std::accumulate(kept.begin(), kept.end(), 0.0), kDraws * static_cast<double>(kRow) * planned.density, kDraws * variance));
 }
 
 TEST(DellaStatistics, KeepRateFollowsTheRamp) {

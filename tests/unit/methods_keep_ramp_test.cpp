@@ -60,7 +60,8 @@ RC_GTEST_PROP(KeepRamp, IsTheReferenceRamp, ()) {
 TEST(KeepRamp, MeanHoldsOnLongRows) {
   for (const std::int64_t n : {65537, 1 << 20}) {
     for (const double density : {0.01, 0.3, 0.8, 0.999}) {
-      for (const double epsilon : {0.05, 0.3, 1.0}) EXPECT_NEAR(mean_of(KeepRamp(density, epsilon, n)), density, 1e-12) << n << ' ' << density;
+      for (const double epsilon : {0.05, 0.3, 1.0})
+        EXPECT_NEAR(mean_of(KeepRamp(density, epsilon, n)), density, 1e-12) << n << ' ' << density;
     }
   }
 }

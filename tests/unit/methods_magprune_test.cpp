@@ -80,7 +80,8 @@ TEST_P(Scopes, EqualTheReferenceWithAndWithoutBudget) {
 }
 
 INSTANTIATE_TEST_SUITE_P(MagPrune, Scopes,
-                         testing::Combine(testing::Values(Named{"windows", windows}, Named{"heavy_bucket", heavy_bucket}, Named{"heavy_ties", heavy_ties}),
+                         testing::Combine(testing::Values(Named{"windows", windows}, Named{"heavy_bucket", heavy_bucket},
+                                                          Named{"heavy_ties", heavy_ties}),
                                           testing::Values("none", "per_element")),
                          [](const auto& p) { return std::string(std::get<0>(p.param).name) + "_" + std::get<1>(p.param); });
 
@@ -155,7 +156,8 @@ TEST(EveryMethod, IgnoresOrderWorkersBudgetAndThreads) {
     const Driven plain = run_kernel(*method, merge);
     expect_same(plain, run_kernel(*method, merge, {.workers = 4, .shuffle = 1}), name + " workers");
     expect_same(plain, run_kernel(*method, merge, {.shuffle = 2, .keep_budget_bytes = 0}), name + " budget");
-    expect_same(plain, run_kernel(*method, merge, {.workers = 2, .threads = Threads::kReal, .shuffle = 3, .keep_budget_bytes = 0}), name + " threads");
+    expect_same(plain, run_kernel(*method, merge, {.workers = 2, .threads = Threads::kReal, .shuffle = 3, .keep_budget_bytes = 0}),
+                name + " threads");
   }
 }
 

@@ -12,8 +12,8 @@ namespace crucible::test {
 namespace {
 
 const std::vector<std::string>& names() {
-  static const std::vector<std::string> all = {"breadcrumbs", "breadcrumbs_ties", "dare_linear",     "dare_ties", "della", "della_linear",
-                                               "linear",      "passthrough",      "slerp",           "task_arithmetic", "ties"};
+  static const std::vector<std::string> all = {"breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties",       "della", "della_linear",
+                                               "linear",      "passthrough",      "slerp",       "task_arithmetic", "ties"};
   return all;
 }
 
@@ -22,7 +22,8 @@ double pick(Rng& rng, const std::vector<double>& from) { return from[static_cast
 // A value for a parameter: often a corner, else anywhere in its range.
 Arg random_arg(const Field& field, Rng& rng) {
   if (field.kind == FieldKind::kFlag) return Arg(field.name, below(rng, 2) == 0);
-  if (field.kind == FieldKind::kChoice) return Arg(field.name, std::string(field.choices[static_cast<std::size_t>(below(rng, std::ssize(field.choices)))].name));
+  if (field.kind == FieldKind::kChoice)
+    return Arg(field.name, std::string(field.choices[static_cast<std::size_t>(below(rng, std::ssize(field.choices)))].name));
   if (field.name == "density") return Arg(field.name, pick(rng, {0, 0.003, 0.1, 0.5, 0.8, 0.97, 1, uniform(rng)}));
   if (field.name == "epsilon") return Arg(field.name, pick(rng, {0, 0.05, 0.15, 0.3, 1, uniform(rng)}));
   if (field.name == "gamma") return Arg(field.name, pick(rng, {0, 0.01, 0.3, 1, uniform(rng, 0, 0.2)}));
@@ -53,7 +54,8 @@ MergeCase random_case(const Method& method, const Shape& shape, Values kind, Rng
     merge.models.push_back(make_values(kind, n, rng));
     // Fine-tunes are near their base: half of the cases move it a little.
     if (merge.base && below(rng, 2) == 0) {
-      for (std::size_t i = 0; i < merge.models.back().size(); ++i) merge.models.back()[i] = (*merge.base)[i] * static_cast<float>(uniform(rng, 0.98, 1.02));
+      for (std::size_t i = 0; i < merge.models.back().size(); ++i)
+        merge.models.back()[i] = (*merge.base)[i] * static_cast<float>(uniform(rng, 0.98, 1.02));
     }
     merge.model_args.push_back(random_model_args(*method.model, rng));
   }

@@ -41,7 +41,8 @@ std::uint16_t nearest(const Format& f, double x) {
   const double size = std::abs(x);
   const std::uint32_t infinite = exponent_mask(f);
   // Where infinity would be if the format went on.
-  const double beyond = meaning(f, static_cast<std::uint16_t>(infinite - 1)) + std::ldexp(1.0, (f.dtype == DType::kF16 ? 15 : 127) - f.mantissa);
+  const double beyond =
+      meaning(f, static_cast<std::uint16_t>(infinite - 1)) + std::ldexp(1.0, (f.dtype == DType::kF16 ? 15 : 127) - f.mantissa);
   const auto value = [&](std::uint32_t c) { return c == infinite ? beyond : meaning(f, static_cast<std::uint16_t>(c)); };
   std::uint32_t low = 0, high = infinite;
   if (size >= beyond) return static_cast<std::uint16_t>(infinite | sign);
@@ -91,15 +92,20 @@ void expect_all_codes(const Format& f) {
   EXPECT_EQ(bad, nonfinite);
 }
 
-TEST(Convert, AllCodesOfF16) { at_every_level([] { expect_all_codes(kF16); }); }
-TEST(Convert, AllCodesOfBF16) { at_every_level([] { expect_all_codes(kBF16); }); }
+TEST(Convert, AllCodesOfF16) {
+  at_every_level([] { expect_all_codes(kF16); });
+}
+TEST(Convert, AllCodesOfBF16) {
+  at_every_level([] { expect_all_codes(kBF16); });
+}
 
 // Between every two neighbours: the middle, and an f32 step to either side of it and of the ends. Then random bits.
 std::vector<float> hard_cases(const Format& f) {
   std::vector<float> x;
   for (std::uint32_t c = 0; c < exponent_mask(f); ++c) {
     const double low = meaning(f, static_cast<std::uint16_t>(c));
-    const double high = c + 1 == exponent_mask(f) ? 2 * low - meaning(f, static_cast<std::uint16_t>(c - 1)) : meaning(f, static_cast<std::uint16_t>(c + 1));
+    const double high =
+        c + 1 == exponent_mask(f) ? 2 * low - meaning(f, static_cast<std::uint16_t>(c - 1)) : meaning(f, static_cast<std::uint16_t>(c + 1));
     const auto middle = static_cast<float>((low + high) / 2);
     for (const float v : {static_cast<float>(low), middle, std::nextafter(middle, 0.0f), std::nextafter(middle, INFINITY)}) {
       x.push_back(v);
@@ -150,7 +156,8 @@ TEST(Convert, F32AndF64) {
       ASSERT_EQ(std::bit_cast<std::uint64_t>(f64[i]), nan ? 0x7FF8000000000000u : std::bit_cast<std::uint64_t>(static_cast<double>(x[i])));
     }
     // Loading f64 rounds to nearest even: ties, overflow and f32 subnormals.
-    const std::vector<double> wide = {1 + 0x1p-24, 1 + 0x3p-24, 1 + 0x1p-24 + 0x1p-50, 1e300, -3.4028235677973366e38, 0x1p-149, 0x1p-150, 0x1.8p-150, -0.0};
+    const std::vector<double> wide = {1 + 0x1p-24, 1 + 0x3p-24, 1 + 0x1p-24 + 0x1p-50, 1e300, -3.4028235677973366e38, 0x1p-149, 0x1p-150,
+                                      0x1.8p-150,  -0.0};
     std::vector<float> narrow(wide.size());
     load_floats(DType::kF64, wide.data(), narrow.data(), std::ssize(wide));
     const std::vector<float> want = {1.0f, 1 + 0x1p-22f, 1 + 0x1p-23f, INFINITY, -INFINITY, 0x1p-149f, 0.0f, 0x1p-149f, -0.0f};

@@ -39,7 +39,8 @@ std::vector<float> some_values(std::int64_t n, Rng& rng) {
 RC_GTEST_PROP(Ranks, AreThoseOfAStableSort, ()) {
   Rng rng(*rc::gen::arbitrary<std::uint64_t>());
   // Below 49 elements another sort runs.
-  const auto n = *rc::gen::oneOf(rc::gen::inRange<std::int64_t>(0, 60), rc::gen::inRange<std::int64_t>(47, 52), rc::gen::inRange<std::int64_t>(0, 5000));
+  const auto n = *rc::gen::oneOf(rc::gen::inRange<std::int64_t>(0, 60), rc::gen::inRange<std::int64_t>(47, 52),
+                                 rc::gen::inRange<std::int64_t>(0, 5000));
   const auto x = some_values(n, rng);
   std::vector<std::uint32_t> order(x.size());
   std::vector<std::uint64_t> work(2 * x.size());
@@ -71,7 +72,8 @@ std::vector<char> cut(const std::vector<float>& x, std::int64_t take, std::int64
   std::vector<char> inside;
   for (std::int64_t at = 0; at < n; at += tile) {
     CutWalk walk(c, at / tile);
-    for (std::int64_t i = at; i < std::min(n, at + tile); ++i) inside.push_back(walk.inside(magnitude_bits(x[static_cast<std::size_t>(i)])) ? 1 : 0);
+    for (std::int64_t i = at; i < std::min(n, at + tile); ++i)
+      inside.push_back(walk.inside(magnitude_bits(x[static_cast<std::size_t>(i)])) ? 1 : 0);
   }
   return inside;
 }

@@ -36,8 +36,12 @@ Json source_json(const Plan& plan, const SourceTensor& s) {
 }
 
 Json job_json(const Plan& plan, const Job& job) {
-  Json out = {{"name", job.info.name}, {"dtype", facts(job.info.dtype).name}, {"shape", job.info.shape},
-              {"file", plan.files[static_cast<std::size_t>(job.file)].name}, {"offset", job.offset}, {"bytes", job.bytes},
+  Json out = {{"name", job.info.name},
+              {"dtype", facts(job.info.dtype).name},
+              {"shape", job.info.shape},
+              {"file", plan.files[static_cast<std::size_t>(job.file)].name},
+              {"offset", job.offset},
+              {"bytes", job.bytes},
               {"kind", job.kind == Job::Kind::kCopy ? "copy" : "merge"}};
   if (job.kind == Job::Kind::kCopy) out["reason"] = job.copy_reason;
   out["t"] = job.t;
@@ -75,12 +79,13 @@ Json diagnostics_json(const Diagnostics& diagnostics) {
 }
 
 Json plan_json(const Plan& plan, const MemoryPlan& memory) {
-  Json out = {{"method", plan.method->name}, {"seed", plan.options.seed}, {"digest", plan.digest},
-              {"output_bytes", plan.data_bytes()}, {"input_bytes", plan.input_bytes()},
-              {"predicted_peak_bytes", memory.predicted_peak_bytes}, {"workers", memory.workers}};
+  Json out = {
+      {"method", plan.method->name},       {"seed", plan.options.seed},         {"digest", plan.digest},
+      {"output_bytes", plan.data_bytes()}, {"input_bytes", plan.input_bytes()}, {"predicted_peak_bytes", memory.predicted_peak_bytes},
+      {"workers", memory.workers}};
   for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
-    out["inputs"].push_back({{"model", plan.inputs[i].ref.text()}, {"path", plan.inputs[i].path},
-                             {"base", plan.base && *plan.base == static_cast<int>(i)}});
+    out["inputs"].push_back(
+        {{"model", plan.inputs[i].ref.text()}, {"path", plan.inputs[i].path}, {"base", plan.base && *plan.base == static_cast<int>(i)}});
   }
   for (const PlanFile& file : plan.files) out["files"].push_back({{"name", file.name}, {"bytes", file.bytes}});
   if (!plan.layer_map.empty()) out["layers"] = plan.layer_map;
@@ -91,9 +96,16 @@ Json plan_json(const Plan& plan, const MemoryPlan& memory) {
 }
 
 Json method_json(const Method& method) {
-  Json out = {{"name", method.name}, {"title", method.title}, {"summary", method.summary}, {"formula", method.formula},
-              {"deviations", method.deviations}, {"paper", method.paper}, {"random", method.random},
-              {"base", method.base == BaseRule::kRequired ? "required" : method.base == BaseRule::kOptional ? "optional" : "only when listed"},
+  Json out = {{"name", method.name},
+              {"title", method.title},
+              {"summary", method.summary},
+              {"formula", method.formula},
+              {"deviations", method.deviations},
+              {"paper", method.paper},
+              {"random", method.random},
+              {"base", method.base == BaseRule::kRequired   ? "required"
+                       : method.base == BaseRule::kOptional ? "optional"
+                                                            : "only when listed"},
               {"min_models", method.min_models}};
   out["parameters"] = Json::array();
   for (const Field& f : method.global->fields()) out["parameters"].push_back(field_json(f));

@@ -18,7 +18,8 @@ namespace {
 
 std::int64_t size_option(std::string_view option, const std::string& text, Diagnostics& diagnostics) {
   const auto bytes = parse_size(text);
-  if (!bytes) diagnostics.error({}, fmt::format("{} is `{}`: not a size", option, printable(text)), "write 500M, 2GiB, 5G, 5B (10^9) or plain bytes");
+  if (!bytes)
+    diagnostics.error({}, fmt::format("{} is `{}`: not a size", option, printable(text)), "write 500M, 2GiB, 5G, 5B (10^9) or plain bytes");
   return bytes.value_or(0);
 }
 
@@ -40,10 +41,12 @@ void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
   app.add_option("--seed", o.request.seed, "seed of all random choices")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_flag("--strict", o.request.notices_are_errors, "treat notices as errors");
   app.add_flag("--allow-unused", o.allow_unused, "parameters that the method does not use are notices, not errors");
-  app.add_option("--out-shard-size", o.shard_size, "largest weight file: 5G, 500M, 2GiB, 5B (10^9) or bytes; 0 = one file")->capture_default_str();
+  app.add_option("--out-shard-size", o.shard_size, "largest weight file: 5G, 500M, 2GiB, 5B (10^9) or bytes; 0 = one file")
+      ->capture_default_str();
   declare_thread_options(app, o);
   if (set == OptionSet::kRun) {
-    app.add_flag("--overwrite", o.overwrite, "replace the model files of an existing output folder, in one step, once the new ones are complete");
+    app.add_flag("--overwrite", o.overwrite,
+                 "replace the model files of an existing output folder, in one step, once the new ones are complete");
     app.add_option("--cpu-level", o.cpu_level, "use no vector instructions above this level, for comparisons")->group("Testing");
   }
 }
@@ -102,8 +105,9 @@ int merge_into(const MergeOptions& o, const std::string& target) {
   const Plan plan = plan_or_throw(request, talk_of(o));
   const MemoryPlan memory = plan_memory(plan, run_options(request));
   if (!o.quiet) {
-    std::fprintf(stderr, "%s, %s to write, %s of memory predicted\n", render_count(static_cast<std::int64_t>(plan.jobs.size()), "tensor").c_str(),
-                 render_bytes(plan.data_bytes()).c_str(), render_bytes(memory.predicted_peak_bytes).c_str());
+    std::fprintf(stderr, "%s, %s to write, %s of memory predicted\n",
+                 render_count(static_cast<std::int64_t>(plan.jobs.size()), "tensor").c_str(), render_bytes(plan.data_bytes()).c_str(),
+                 render_bytes(memory.predicted_peak_bytes).c_str());
   }
   MergeReport report;
   {

@@ -23,8 +23,9 @@ int run_command(int argc, char** argv, const std::string& invoked_as) {
   app.name("crucible");
   app.set_version_flag("--version", std::string("crucible ") + CRUCIBLE_VERSION);
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 done, 1 the answer is no (verify), 2 wrong input, 3 the run failed, 130 interrupted.\n"
-             "`crucible COMMAND --help` tells more.");
+  app.footer(
+      "Exit codes: 0 done, 1 the answer is no (verify), 2 wrong input, 3 the run failed, 130 interrupted.\n"
+      "`crucible COMMAND --help` tells more.");
   std::vector<std::pair<CLI::App*, std::function<int()>>> runs;
   for (const Command* command : all_commands()) {
     CLI::App* sub = app.add_subcommand(std::string(command->name), std::string(command->summary));

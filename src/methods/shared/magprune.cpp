@@ -28,7 +28,8 @@ class KeepBits {
   explicit KeepBits(std::int64_t elems) : words_(static_cast<std::size_t>(ceil_div(elems, 64))) {}
   bool empty() const noexcept { return words_.empty(); }
   void set(std::int64_t i) noexcept {
-    std::atomic_ref<std::uint64_t>(words_[static_cast<std::size_t>(i / 64)]).fetch_or(std::uint64_t{1} << (i % 64), std::memory_order_relaxed);
+    std::atomic_ref<std::uint64_t>(words_[static_cast<std::size_t>(i / 64)])
+        .fetch_or(std::uint64_t{1} << (i % 64), std::memory_order_relaxed);
   }
   bool get(std::int64_t i) const noexcept { return (words_[static_cast<std::size_t>(i / 64)] >> (i % 64) & 1) != 0; }
   static std::int64_t bytes_for(std::int64_t elems) noexcept { return ceil_div(elems, 64) * 8; }
@@ -75,7 +76,11 @@ void replay(const KeepBits& bits, const Tile& tile, const float* delta, float* k
 class RowMagPrune final : public Sparsifier {
  public:
   explicit RowMagPrune(const MagPruneSpec& spec)
-      : row_(spec.tiling.row), elems_(spec.tiling.elems), ramp_(spec.density, spec.epsilon, row_), key_(spec.key), survivors_(spec.survivors) {
+      : row_(spec.tiling.row),
+        elems_(spec.tiling.elems),
+        ramp_(spec.density, spec.epsilon, row_),
+        key_(spec.key),
+        survivors_(spec.survivors) {
     // Ranking again costs more than a bit per element, where there is room for the bits.
     const std::int64_t need = KeepBits::bytes_for(elems_);
     if (survivors_ == Survivors::kAsTheyAre && need <= spec.keep_budget_bytes) bits_bytes_ = need;
@@ -153,15 +158,17 @@ struct Part {
     kTies,    // of one scope, all elements of magnitude low: more than a window holds
   };
   Kind kind = Kind::kScopes;
-  std::int64_t begin = 0, end = 0;     // elements
-  std::uint32_t low = 0, high = 0;     // magnitudes
+  std::int64_t begin = 0, end = 0;  // elements
+  std::uint32_t low = 0, high = 0;  // magnitudes
   std::int64_t first_rank = 0;
 };
 
 class ScopeMagPrune final : public Sparsifier {
  public:
   explicit ScopeMagPrune(const MagPruneSpec& spec)
-      : spec_(spec), scope_(spec.whole_tensor ? spec.tiling.elems : spec.tiling.row), ramp_(spec.density, spec.epsilon, scope_),
+      : spec_(spec),
+        scope_(spec.whole_tensor ? spec.tiling.elems : spec.tiling.row),
+        ramp_(spec.density, spec.epsilon, scope_),
         window_(window_for(spec)) {}
 
   void prepare() override {
@@ -323,7 +330,8 @@ class ScopeMagPrune final : public Sparsifier {
 
   // Packs ascending runs of counters into windows. `low_of(i)` is the smallest magnitude of counter i, `high_of(i)` the largest.
   template <typename LowOf, typename HighOf, typename TooMany>
-  void pack(std::span<const std::uint64_t> counts, std::int64_t& rank, const LowOf& low_of, const HighOf& high_of, const TooMany& too_many) {
+  void pack(std::span<const std::uint64_t> counts, std::int64_t& rank, const LowOf& low_of, const HighOf& high_of,
+            const TooMany& too_many) {
     std::int64_t held = 0;
     for (std::size_t i = 0; i < counts.size(); ++i) {
       const auto here = static_cast<std::int64_t>(counts[i]);

@@ -66,7 +66,8 @@ void check_ramp(const JobFacts& job, Findings& findings) {
     }
     const bool beyond_tile = job.global->peek(&Global::rank_scope) == RankScope::kTensor || row_length(*job.shape) > kLongestRow;
     if (beyond_tile && job.global->peek(&Global::rescale) == Rescale::kPerElement && elem_count(*job.shape) >= (std::int64_t{1} << 32)) {
-      findings.error("rescale: per_element with ranks over a whole tensor holds at most 2^32 elements", "use rank_scope: row, or rescale: l1");
+      findings.error("rescale: per_element with ranks over a whole tensor holds at most 2^32 elements",
+                     "use rank_scope: row, or rescale: l1");
     }
     const double epsilon = half_width(model.peek(&Model::epsilon), model.peek(&Model::window), model);
     if (density >= 1 && (model.given(&Model::epsilon) || model.given(&Model::window))) {

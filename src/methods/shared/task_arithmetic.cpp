@@ -16,11 +16,15 @@ constexpr int kKeptSlot = kSparsifierSlots + 1;  // and one more per model
 class TaskArithmeticKernel final : public Kernel {
  public:
   TaskArithmeticKernel(const KernelSpec& spec, const Design& design)
-      : election_(design.election), tile_elems_(spec.tiling.tile_elems), lambda_(spec.global->take(&Global::lambda)), normalize_(spec.global->take(&Global::normalize)) {
+      : election_(design.election),
+        tile_elems_(spec.tiling.tile_elems),
+        lambda_(spec.global->take(&Global::lambda)),
+        normalize_(spec.global->take(&Global::normalize)) {
     const bool can_rescale = spec.global->table().find("rescale").has_value();
     const Rescale rescale = can_rescale ? spec.global->take(&Global::rescale) : Rescale::kNone;
     // Only task vectors are ranked. A job that has none takes the scope all the same: the parameter does reach this arithmetic.
-    if (spec.models.empty() && spec.global->table().find("rank_scope").has_value()) static_cast<void>(spec.global->take(&Global::rank_scope));
+    if (spec.models.empty() && spec.global->table().find("rank_scope").has_value())
+      static_cast<void>(spec.global->take(&Global::rank_scope));
     for (std::size_t i = 0; i < spec.models.size(); ++i) {
       weights_.push_back(spec.models[i].take(&Model::weight));
       sparsifiers_.push_back(design.sparsify == nullptr ? make_keep_all() : design.sparsify(spec, i, rescale));
@@ -181,9 +185,7 @@ Field normalize_field(bool default_value) {
       .with_default(default_value)
       .neutral(false);
 }
-Field lambda_field() {
-  return field(&Global::lambda, "lambda", "scale of the merged task vector").neutral(1.0);
-}
+Field lambda_field() { return field(&Global::lambda, "lambda", "scale of the merged task vector").neutral(1.0); }
 Field rescale_field(Rescale default_value, bool per_element_exists) {
   std::vector<Choice> choices = {{"l1", {"true"}}, {"none", {"false"}}};
   if (per_element_exists) choices.push_back({"per_element", {}});
@@ -199,9 +201,7 @@ Field rank_scope_field() {
   return field(&Global::rank_scope, "rank_scope", "among which entries magnitudes are ranked: the row (last axis), or the whole tensor",
                {{"row", {}}, {"tensor", {}}});
 }
-Field weight_field() {
-  return field(&Model::weight, "weight", "weight of the model's task vector").symbol("w_i").required().neutral(1.0);
-}
+Field weight_field() { return field(&Model::weight, "weight", "weight of the model's task vector").symbol("w_i").required().neutral(1.0); }
 Field density_field() {
   return field(&Model::density, "density", "share of the task vector's entries that is kept").range(0, 1).symbol("d_i").neutral(1.0);
 }
