@@ -154,6 +154,10 @@ class Kernel {
     double value;
   };
   virtual std::vector<Note> notes() const { return {}; }
+  // What the data made the method do that its user should know ("the mean cosine is negative: the merge moves away from the mean"), or
+  // nothing. Asked once, after the last tile. The same words from many tensors are shown once, with the number of tensors; so no names
+  // and no numbers in them.
+  virtual std::string remark() const { return {}; }
 };
 
 }  // namespace crucible

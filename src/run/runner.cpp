@@ -288,7 +288,10 @@ class Scheduler {
   }
 
   void retire(ActiveJob& active) {
-    if (active.kernel) active.result.notes = active.kernel->notes();
+    if (active.kernel) {
+      active.result.notes = active.kernel->notes();
+      active.result.remark = active.kernel->remark();
+    }
     state_bytes_ -= active.state_bytes;
     result_.jobs[active.index] = std::move(active.result);
     active_.erase(std::find_if(active_.begin(), active_.end(), [&](const auto& a) { return a.get() == &active; }));

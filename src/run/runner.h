@@ -47,6 +47,7 @@ class TileSink {
 struct JobResult {
   Measure measure;
   std::vector<Kernel::Note> notes;
+  std::string remark;                // of the kernel
   std::int64_t input_nonfinite = 0;  // output elements that are not finite because inputs were not
 };
 
