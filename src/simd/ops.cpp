@@ -21,6 +21,7 @@ struct ElectCall {
   bool normalize;
   double tiny;  // a sum of weights no larger than this is rounding around zero
   double factor;
+  bool zero_is_plus;
   std::int64_t* conflicts;
   std::int64_t* votes;
   std::int64_t* votes_lost;
@@ -295,7 +296,7 @@ HWY_INLINE float elect_one(float base, const float* const* x, std::int64_t model
     plus = plus || v > 0;
     minus = minus || v < 0;
   }
-  const bool up = sum >= 0;
+  const bool up = c.zero_is_plus ? sum >= 0 : sum > 0;
   double mixed = 0;
   double divisor = 0;
   for (std::int64_t j = 0; j < models; ++j) {
@@ -336,7 +337,7 @@ void Elect(const float* base, const float* const* x, std::int64_t models, const 
       minus = hn::Or(minus, hn::Lt(v, zero));
     }
     conflicts += static_cast<std::int64_t>(hn::CountTrue(d, hn::And(plus, minus)));
-    const auto up = hn::Ge(sum, zero);
+    const auto up = c.zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
     auto mixed = zero;
     auto divisor = zero;
     for (std::int64_t j = 0; j < models; ++j) {
@@ -494,8 +495,8 @@ void elect(const float* base, std::span<const float* const> x, const Election& e
   double total = 0;
   for (const double w : e.weights) total += w < 0 ? -w : w;
   constexpr double kRounding = 1e-12;
-  const ElectCall call{e.scales.data(), e.weights.data(),  e.normalize,         kRounding * total,
-                       e.factor,        &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
+  const ElectCall call{e.scales.data(), e.weights.data(),  e.normalize,         kRounding * total,       e.factor,
+                       e.zero_is_plus,  &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
   HWY_DYNAMIC_DISPATCH(Elect)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/check.h"
 #include "simd/ops.h"
 #include "tensor/selection.h"
 
@@ -95,9 +96,9 @@ class MagnitudeBand final : public Sparsifier {
     return Next::kMap;
   }
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
-    CutWalk outer(outer_, tile.index);
     std::int64_t count = 0;
     if (has_inner_) {
+      CutWalk outer(outer_, tile.index);
       CutWalk inner(inner_, tile.index);
       for (std::int64_t i = 0; i < tile.count; ++i) {
         const std::uint32_t m = magnitude_bits(delta[i]);
@@ -107,11 +108,7 @@ class MagnitudeBand final : public Sparsifier {
         count += keep ? 1 : 0;
       }
     } else {
-      for (std::int64_t i = 0; i < tile.count; ++i) {
-        const bool keep = outer.inside(magnitude_bits(delta[i]));
-        kept[i] = keep ? delta[i] : 0.0f;
-        count += keep ? 1 : 0;
-      }
+      count = keep_inside(outer_, tile.index, delta, kept, tile.count);
     }
     if (measure == nullptr) return;
     measure->elems += tile.count;
@@ -129,7 +126,49 @@ class MagnitudeBand final : public Sparsifier {
   bool has_inner_;
 };
 
+// The same band in each row. Keys order (magnitude descending, index ascending), as the cuts of whole tensors do.
+class RowBand final : public Sparsifier {
+ public:
+  RowBand(std::int64_t row, std::int64_t skip, std::int64_t keep) : row_(row), skip_(skip), keep_(keep) {}
+
+  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
+    std::uint64_t* keys = scratch.longs(0, row_);
+    for (std::int64_t at = 0; at < tile.count; at += row_) {
+      for (std::int64_t i = 0; i < row_; ++i) keys[i] = std::uint64_t{~magnitude_bits(delta[at + i])} << 32 | static_cast<std::uint32_t>(i);
+      std::fill_n(kept + at, row_, 0.0f);
+      std::nth_element(keys, keys + skip_, keys + row_);
+      if (skip_ + keep_ < row_) std::nth_element(keys + skip_, keys + skip_ + keep_, keys + row_);
+      for (std::int64_t r = skip_; r < skip_ + keep_; ++r) {
+        const auto i = static_cast<std::int64_t>(keys[r] & 0xFFFFFFFFu);
+        kept[at + i] = delta[at + i];
+      }
+    }
+    if (measure == nullptr) return;
+    const std::int64_t count = tile.count / row_ * keep_;
+    measure->elems += tile.count;
+    measure->kept += count;
+    measure->expected_kept += static_cast<double>(count);
+  }
+  std::int64_t scratch_bytes() const noexcept override { return row_ * 8; }
+
+ private:
+  std::int64_t row_;
+  std::int64_t skip_;
+  std::int64_t keep_;
+};
+
 }  // namespace
+
+std::int64_t keep_inside(const RankCut& cut, std::int64_t tile, const float* x, float* kept, std::int64_t n) noexcept {
+  CutWalk walk(cut, tile);
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const bool keep = walk.inside(magnitude_bits(x[i]));
+    kept[i] = keep ? x[i] : 0.0f;
+    count += keep ? 1 : 0;
+  }
+  return count;
+}
 
 std::unique_ptr<Sparsifier> make_keep_all() { return std::make_unique<KeepAll>(); }
 std::unique_ptr<Sparsifier> make_keep_none() { return std::make_unique<KeepNone>(); }
@@ -139,6 +178,11 @@ std::unique_ptr<Sparsifier> make_bernoulli(double density, RandomKey key, Surviv
 std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep) {
   if (keep <= 0) return make_keep_none();
   return std::make_unique<MagnitudeBand>(tiling, skip, keep);
+}
+std::unique_ptr<Sparsifier> make_row_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep) {
+  CHECK(tiling.whole_rows);
+  if (keep <= 0) return make_keep_none();
+  return std::make_unique<RowBand>(tiling.row, skip, keep);
 }
 
 }  // namespace crucible
