@@ -11,6 +11,8 @@
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
+#include "simd/lane_sum-inl.h"
+
 #ifndef CRUCIBLE_SIMD_OPS_ONCE
 #define CRUCIBLE_SIMD_OPS_ONCE
 namespace crucible::simd {
@@ -36,7 +38,6 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kLanes = 16;            // f64 lanes of every sum
 constexpr int kBlocksAtOnce = 8;      // Philox blocks, 32 numbers
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
 
@@ -204,25 +205,6 @@ std::int64_t CountNonfinite(const float* x, std::int64_t n) {
   std::int64_t bad = 0;
   for (std::int64_t i = 0; i < n; ++i) bad += (float_to_bits(x[i]) & 0x7F800000u) == 0x7F800000u ? 1 : 0;
   return bad;
-}
-
-inline double add_lanes(const double* lanes) {
-  double half[8];
-  for (int i = 0; i < 8; ++i) half[i] = lanes[i] + lanes[i + 8];
-  for (int i = 0; i < 4; ++i) half[i] += half[i + 4];
-  return (half[0] + half[2]) + (half[1] + half[3]);
-}
-
-// Sums term(i) over fixed lanes; element i always lands in lane i % 16.
-template <typename Term>
-HWY_INLINE double lane_sum(std::int64_t n, const Term& term) {
-  double lanes[kLanes] = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int k = 0; k < kLanes; ++k) lanes[k] += term(i + k);
-  }
-  for (int k = 0; i + k < n; ++k) lanes[k] += term(i + k);
-  return add_lanes(lanes);
 }
 
 double SumAbs(const float* x, std::int64_t n) {
