@@ -25,7 +25,11 @@ Arg random_arg(const Field& f, Rng& rng) {
   if (f.kind == FieldKind::kChoice)
     return Arg(f.name, std::string(f.choices[static_cast<std::size_t>(below(rng, std::ssize(f.choices)))].name));
   if (std::isfinite(f.limits.low) && std::isfinite(f.limits.high)) return Arg(f.name, uniform(rng, f.limits.low, f.limits.high));
-  return Arg(f.name, pick(rng, {1, 0.5, 2, -0.75, 0.25, 1.5, 0}));
+  double value = 0;
+  do {
+    value = pick(rng, {1, 0.5, 2, -0.75, 0.25, 1.5, 0});
+  } while (!f.limits.contains(value));
+  return Arg(f.name, value);
 }
 
 // `window` stands instead of epsilon, so a model never gets both.
@@ -96,6 +100,17 @@ bool weights_vanish(const MergeCase& merge) {
     for (const Arg& a : args) sum += a.name == "weight" ? std::stod(a.text) : 0;
   }
   return sum == 0;
+}
+
+// Task vectors that are multiples of the first: the variances over the models are as distinct as its magnitudes.
+void make_spreads_distinct(MergeCase& merge) {
+  for (std::size_t m = 1; m < merge.models.size(); ++m) {
+    const float factor = static_cast<float>(m + 1) * (m % 2 == 0 ? 1.0f : -1.0f);
+    for (std::size_t i = 0; i < merge.models[m].size(); ++i) {
+      const float base = (*merge.base)[i];
+      merge.models[m][i] = base + factor * (merge.models[0][i] - base);
+    }
+  }
 }
 
 // The same numbers; zeros may differ in sign, as 0 * -1 does.
@@ -177,6 +192,7 @@ Result scaled(const Method& method, MergeCase merge, Rng& rng) {
 
 Result permuted(const Method& method, MergeCase merge, Rng& rng, bool rows) {
   if (method.name == "linear" && weights_vanish(merge)) return testing::AssertionSuccess();
+  if (method.name == "sce") make_spreads_distinct(merge);  // equal variances are selected by place
   const auto row = static_cast<std::size_t>(row_length(merge.shape));
   const std::size_t count = rows ? static_cast<std::size_t>(merge.elems()) / row : row;
   std::vector<std::size_t> to(count);
