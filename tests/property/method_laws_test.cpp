@@ -27,7 +27,7 @@ Arg random_arg(const Field& f, Rng& rng) {
     return Arg(f.name, std::string(f.choices[static_cast<std::size_t>(below(rng, std::ssize(f.choices)))].name));
   if (f.kind == FieldKind::kInteger) return Arg(f.name, static_cast<int>(below(rng, 12)));
   if (std::isfinite(f.limits.low) && std::isfinite(f.limits.high)) return Arg(f.name, uniform(rng, f.limits.low, f.limits.high));
-  if (f.limits.low == 0) return Arg(f.name, pick(rng, {1e-8, 1e-5, 1e-3, 0.25}));  // a tolerance
+  if (f.limits.low == 0) return Arg(f.name, pick(rng, {1e-8, 1e-5, 1e-3, 0.25}));  // a tolerance, a step
   return Arg(f.name, pick(rng, {1, 0.5, 2, -0.75, 0.25, 1.5, 0}));
 }
 
@@ -99,6 +99,17 @@ bool weights_vanish(const MergeCase& merge) {
     for (const Arg& a : args) sum += a.name == "weight" ? std::stod(a.text) : 0;
   }
   return sum == 0;
+}
+
+// Task vectors that are multiples of the first: the variances over the models are as distinct as its magnitudes.
+void make_spreads_distinct(MergeCase& merge) {
+  for (std::size_t m = 1; m < merge.models.size(); ++m) {
+    const float factor = static_cast<float>(m + 1) * (m % 2 == 0 ? 1.0f : -1.0f);
+    for (std::size_t i = 0; i < merge.models[m].size(); ++i) {
+      const float base = (*merge.base)[i];
+      merge.models[m][i] = base + factor * (merge.models[0][i] - base);
+    }
+  }
 }
 
 // The same numbers; zeros may differ in sign, as 0 * -1 does.
@@ -197,6 +208,7 @@ Result scaled(const Method& method, MergeCase merge, Rng& rng) {
 
 Result permuted(const Method& method, MergeCase merge, Rng& rng, bool rows) {
   if (method.name == "linear" && weights_vanish(merge)) return testing::AssertionSuccess();
+  if (method.name == "sce") make_spreads_distinct(merge);  // equal variances are selected by place
   const auto row = static_cast<std::size_t>(row_length(merge.shape));
   const std::size_t count = rows ? static_cast<std::size_t>(merge.elems()) / row : row;
   std::vector<std::size_t> to(count);
