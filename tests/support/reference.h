@@ -11,9 +11,11 @@ namespace crucible::test {
 
 struct Expected {
   std::vector<double> value;
-  // The largest operand of the last sum: the scale of rounding where terms cancel.
+  // The largest operand of the last sum: the scale of rounding where terms cancel, and larger where f64 itself has no digits left.
+  // Infinity: any number will do, because rounding of f64 decides.
   std::vector<double> largest;
-  // Where the votes of an election cancel up to rounding, the value with the other side as the winner; else equal to `value`.
+  // Where a decision is open up to rounding (votes of an election that cancel, a score at a threshold), the value with the other
+  // outcome; else equal to `value`.
   std::vector<double> other;
   std::vector<std::vector<char>> kept;  // per model and element, of the sparsifying methods
 };

@@ -12,23 +12,36 @@ namespace crucible::test {
 namespace {
 
 const std::vector<std::string>& names() {
-  static const std::vector<std::string> all = {"breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties",       "della", "della_linear",
-                                               "linear",      "passthrough",      "slerp",       "task_arithmetic", "ties"};
+  static const std::vector<std::string> all = {
+      "arcee_fusion", "breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties", "della",       "della_linear", "karcher",
+      "linear",       "model_stock", "multislerp",       "nearswap",    "nuslerp",   "passthrough", "ram",          "ramplus_tl",
+      "sce",          "slerp",       "task_arithmetic",  "ties"};
   return all;
 }
 
 double pick(Rng& rng, const std::vector<double>& from) { return from[static_cast<std::size_t>(below(rng, std::ssize(from)))]; }
 
-// A value for a parameter: often a corner, else anywhere in its range.
+// A number for a parameter: often a corner, else anywhere in its range.
+double random_number(const Field& field, Rng& rng) {
+  if (field.name == "density" || field.name == "select_topk") return pick(rng, {0, 0.003, 0.1, 0.5, 0.8, 0.97, 1, uniform(rng)});
+  if (field.name == "epsilon") return pick(rng, {0, 1e-5, 0.01, 0.05, 0.15, 0.3, 1, uniform(rng)});
+  if (field.name == "gamma") return pick(rng, {0, 0.01, 0.3, 1, uniform(rng, 0, 0.2)});
+  if (field.name == "t") return pick(rng, {0, 0.01, 0.25, 0.5, 1, -0.5, 1.5, uniform(rng)});
+  if (field.name == "eps") return pick(rng, {1e-8, 1e-5, 0.1, uniform(rng)});
+  if (field.name == "tol") return pick(rng, {1e-5, 1e-4, 1e-3});
+  if (field.name == "max_iter") return pick(rng, {0, 1, 2, 10, 20});
+  if (field.name == "r") return pick(rng, {0, 0.1, 0.2, 1, uniform(rng, 0, 2)});
+  if (field.name == "alpha") return pick(rng, {0, 0.2, 1, uniform(rng)});
+  return pick(rng, {1, 0.3, -0.7, 0, 2, 0.1, uniform(rng, -1, 2)});
+}
+
 Arg random_arg(const Field& field, Rng& rng) {
   if (field.kind == FieldKind::kFlag) return Arg(field.name, below(rng, 2) == 0);
   if (field.kind == FieldKind::kChoice)
     return Arg(field.name, std::string(field.choices[static_cast<std::size_t>(below(rng, std::ssize(field.choices)))].name));
-  if (field.name == "density") return Arg(field.name, pick(rng, {0, 0.003, 0.1, 0.5, 0.8, 0.97, 1, uniform(rng)}));
-  if (field.name == "epsilon") return Arg(field.name, pick(rng, {0, 0.05, 0.15, 0.3, 1, uniform(rng)}));
-  if (field.name == "gamma") return Arg(field.name, pick(rng, {0, 0.01, 0.3, 1, uniform(rng, 0, 0.2)}));
-  if (field.name == "t") return Arg(field.name, pick(rng, {0, 0.25, 0.5, 1, -0.5, 1.5, uniform(rng)}));
-  return Arg(field.name, pick(rng, {1, 0.3, -0.7, 0, 2, 0.1, uniform(rng, -1, 2)}));
+  double value = random_number(field, rng);
+  while (!field.limits.contains(value)) value = random_number(field, rng);
+  return field.kind == FieldKind::kInteger ? Arg(field.name, static_cast<int>(value)) : Arg(field.name, value);
 }
 
 // Half of the window stands in for epsilon in some models, never beside it.
@@ -42,20 +55,30 @@ Args random_model_args(const FieldTable& table, Rng& rng) {
   return args;
 }
 
+// Numbers of models that a method refuses beside its limits.
+bool takes(const Method& method, std::int64_t models, bool base) {
+  if (method.name == "model_stock") return models != 1;
+  if (method.name == "nuslerp") return models == 2 || !base;
+  return true;
+}
+
 MergeCase random_case(const Method& method, const Shape& shape, Values kind, Rng& rng) {
   MergeCase merge;
   merge.shape = shape;
   merge.seed = rng();
   const std::int64_t n = merge.elems();
-  if (method.base == BaseRule::kRequired) merge.base = make_values(kind, n, rng);
+  if (method.base == BaseRule::kRequired || (method.base == BaseRule::kOptional && below(rng, 2) == 0))
+    merge.base = make_values(kind, n, rng);
   const std::int64_t most = std::min(method.max_models, 4);
-  const std::int64_t models = method.min_models + below(rng, most - method.min_models + 1);
+  const auto any_number = [&] { return method.min_models + below(rng, most - method.min_models + 1); };
+  std::int64_t models = any_number();
+  while (!takes(method, models, merge.base.has_value())) models = any_number();
   for (std::int64_t m = 0; m < models; ++m) {
     merge.models.push_back(make_values(kind, n, rng));
-    // Fine-tunes are near their base: half of the cases move it a little.
-    if (merge.base && below(rng, 2) == 0) {
-      for (std::size_t i = 0; i < merge.models.back().size(); ++i)
-        merge.models.back()[i] = (*merge.base)[i] * static_cast<float>(uniform(rng, 0.98, 1.02));
+    // Fine-tunes are near their base and each other: half of the models are the base, or the first, moved a little.
+    if ((merge.base || m > 0) && below(rng, 2) == 0) {
+      const std::vector<float>& origin = merge.base ? *merge.base : merge.models[0];
+      for (std::size_t i = 0; i < origin.size(); ++i) merge.models.back()[i] = origin[i] * static_cast<float>(uniform(rng, 0.98, 1.02));
     }
     merge.model_args.push_back(random_model_args(*method.model, rng));
   }
@@ -63,15 +86,19 @@ MergeCase random_case(const Method& method, const Shape& shape, Values kind, Rng
   return merge;
 }
 
-// Weights that cancel make linear's mean undefined: the recipe check refuses exact zero, and next to it there are no digits left.
+// Weights that cancel make a mean undefined: the recipe check refuses exact zero, and next to it there are no digits left. NuSLERP takes
+// the middle there.
 bool has_mean(const std::string& method, const MergeCase& merge) {
-  if (method != "linear") return true;
+  if (method != "linear" && method != "multislerp" && method != "nuslerp") return true;
   double sum = 0, size = 0;
   for (const Args& args : merge.model_args) {
-    sum += std::stod(args[0].text);
-    size += std::abs(std::stod(args[0].text));
+    for (const Arg& a : args) {
+      if (a.name != "weight") continue;
+      sum += std::stod(a.text);
+      size += std::abs(std::stod(a.text));
+    }
   }
-  return std::abs(sum) > 1e-3 * size;
+  return std::abs(sum) > 1e-3 * size || (method == "nuslerp" && sum == 0);
 }
 
 std::string told(const MergeCase& merge) {
@@ -101,6 +128,7 @@ void expect_close(const std::string& method, const MergeCase& merge, const Drive
 
 class AgainstReference : public testing::TestWithParam<std::string> {
  protected:
+  void SetUp() override { ASSERT_NE(find_method(GetParam()), nullptr) << "the registry has no such method"; }
   void run(const std::vector<Shape>& shapes, int rounds, std::uint64_t seed) {
     const Method& method = *find_method(GetParam());
     Rng rng(seed);
