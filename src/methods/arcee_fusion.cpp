@@ -283,7 +283,7 @@ Where all scores are 0 (rows of one element, models that do not differ) the form
       .examples = {{"what matters most of a fine-tuned model", R"(merge_method: arcee_fusion
 base_model: ./base
 models:
-- model: ./fine_tuned
+- model: ./model_a
 dtype: bfloat16
 )"}},
       .make_kernel = make,

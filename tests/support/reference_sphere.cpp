@@ -290,7 +290,7 @@ Steps by_projection(const std::vector<std::vector<Real>>& gram, bool clamp) {
   Real mean = 0, mean_size = 0, smallest = 1;
   for (std::size_t i = 0; i < n; ++i) {
     norms[i] = std::sqrt(gram[i][i]);
-    if (!(norms[i] > 0)) return steps;
+    if (!(norms[i] > 0)) return by_mean_cosine(gram, clamp);
   }
   std::vector<std::vector<Real>> lower(n, std::vector<Real>(n));
   for (std::size_t i = 0; i < n; ++i) {
@@ -299,7 +299,13 @@ Steps by_projection(const std::vector<std::vector<Real>>& gram, bool clamp) {
       for (std::size_t k = 0; k < j; ++k) rest -= lower[i][k] * lower[j][k];
       if (i == j) {
         smallest = std::min(smallest, rest);
-        if (rest < 1e-6L) return steps;
+        if (rest < 1e-6L) {
+          // Dependent task vectors have no projection; next to that there are no digits left.
+          Steps mean_form = by_mean_cosine(gram, clamp);
+          mean_form.open = mean_form.open || rest > 1e-15L;
+          if (mean_form.open) std::fill(mean_form.size.begin(), mean_form.size.end(), Real(1));
+          return mean_form;
+        }
         lower[i][i] = std::sqrt(rest);
       } else {
         lower[i][j] = rest / lower[j][j];
