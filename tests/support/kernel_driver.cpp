@@ -66,6 +66,7 @@ class Drive {
     }
     run_pass(true);
     result_.notes = kernel_->notes();
+    result_.remark = kernel_->remark();
     note_untaken(global_);
     for (const Params& p : models_) note_untaken(p);
     return std::move(result_);
