@@ -29,7 +29,7 @@ class Family:
         for name, folder in self.folders.items():
             self.tensors[name] = {n: t.float().numpy() for n, t in read_tensors(folder).items()}
         self.names = list(self.tensors["base"])
-        self.layers = programs.config_of(self.folders["base"])["num_hidden_layers"]
+        self.layers = programs.layers_of(programs.config_of(self.folders["base"]))
 
     def with_models(self, models):
         """The same family with other (folder, tensors) under some names."""

@@ -1,7 +1,8 @@
 """Small random models of real architectures, saved by transformers, with fine-tunes that look like real ones."""
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, PreTrainedTokenizerFast, Qwen2Config
+from transformers import (AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig, MixtralConfig, PhiConfig, PreTrainedTokenizerFast,
+                          Qwen2Config)
 
 VOCAB = 200
 COMMON = dict(vocab_size=VOCAB, hidden_size=64, num_attention_heads=4, max_position_embeddings=128,
@@ -12,6 +13,15 @@ CONFIGS = {
     # Tied embeddings: the checkpoint holds no lm_head.
     "qwen2": lambda: Qwen2Config(**COMMON, num_hidden_layers=2, intermediate_size=112, num_key_value_heads=2,
                                  tie_word_embeddings=True),
+    # Tied by default; four norms a layer, heads wider than the hidden size has room for.
+    "gemma2": lambda: Gemma2Config(**COMMON, num_hidden_layers=2, intermediate_size=96, num_key_value_heads=2, head_dim=24,
+                                   query_pre_attn_scalar=24, sliding_window=64),
+    # Three tensors for each expert, and a router.
+    "mixtral": lambda: MixtralConfig(**COMMON, num_hidden_layers=2, intermediate_size=48, num_key_value_heads=2, num_local_experts=4,
+                                     num_experts_per_tok=2),
+    # Names and keys of its own, tied, matrices stored the other way round (Conv1D).
+    "gpt2": lambda: GPT2Config(vocab_size=VOCAB, n_embd=64, n_head=4, n_positions=128, n_layer=3, bos_token_id=0, eos_token_id=0,
+                               pad_token_id=0),
 }
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -44,7 +54,7 @@ def fine_tune(state, generator, size=0.03):
             left, right = (torch.randn(n, 2, generator=generator) for n in w.shape)
             delta = delta + 2 * left @ right.T
         delta = delta * (size * w.std() / delta.std())
-        if "embed_tokens" in name:
+        if "embed_tokens" in name or "wte" in name:
             delta[::3] = 0
         tuned[name] = w + delta
     return tuned

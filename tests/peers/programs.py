@@ -78,6 +78,10 @@ def config_of(folder):
     return json.loads((Path(folder) / "config.json").read_text())
 
 
+def layers_of(config):
+    return config.get("num_hidden_layers", config.get("n_layer"))
+
+
 def dtype_of(config):
     # transformers wrote this key as torch_dtype before version 4.56.
     return config.get("dtype", config.get("torch_dtype"))

@@ -11,8 +11,8 @@ import numpy as np
 FAMILY = ("task_arithmetic", "ties", "dare_linear", "dare_ties", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties")
 ELECTS = ("ties", "dare_ties", "della", "breadcrumbs_ties")
 NORMALIZES = ("ties", "della")  # by default
-LAYER = re.compile(r"(\.layers\.)(\d+)\.")
-LAST = re.compile(r"^(lm_head|model\.norm|model\.final_layernorm)\b")
+LAYER = re.compile(r"(\.(?:layers|h)\.)(\d+)\.")
+LAST = re.compile(r"^(lm_head|model\.norm|model\.final_layernorm|transformer\.ln_f)\b")
 
 
 # --- the recipe language ---------------------------------------------------------------------------------------------

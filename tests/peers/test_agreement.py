@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from compare import REDUCTIONS, Bounds, compare
-from programs import config_of, crucible_merge, dtype_of, mergekit, read_tensors, write_recipe
+from programs import config_of, crucible_merge, dtype_of, layers_of, mergekit, read_tensors, write_recipe
 
-ARCHITECTURES = ["phi", "llama", "qwen2"]
+ARCHITECTURES = ["phi", "llama", "qwen2", "gemma2", "mixtral", "gpt2"]
 
 
 def models(**parameters):
@@ -122,7 +122,7 @@ def merge_both(recipe, family, box):
     error = mergekit(written, theirs)
     assert error is None, error
     our_config, their_config = config_of(ours), config_of(theirs)
-    assert our_config["num_hidden_layers"] == their_config["num_hidden_layers"]
+    assert layers_of(our_config) == layers_of(their_config)
     assert dtype_of(our_config) == dtype_of(their_config) == recipe.get("out_dtype", recipe["dtype"])
     return read_tensors(ours), read_tensors(theirs)
 

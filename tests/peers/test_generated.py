@@ -4,7 +4,7 @@ import random
 import pytest
 
 from compare import REDUCTIONS, compare
-from test_agreement import merge_both, recipe
+from test_agreement import ARCHITECTURES, merge_both, recipe
 
 FILTERS = ["mlp", "self_attn", "layers.1.", "weight", "o_proj", "norm", "*", "nowhere"]
 # Ranges in which mergekit keeps at least one entry of each tensor and drops at least one outlier (D2, D35).
@@ -63,7 +63,7 @@ def generate(seed, layers):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_generated(seed, family, box, agreement):
-    models = family(("phi", "llama", "qwen2")[seed % 3])
+    models = family(ARCHITECTURES[seed % len(ARCHITECTURES)])
     made = generate(seed, models.layers)
     # Slices may pair any layers: task vectors as large as the weights, and mergekit's roundings of them add up to more.
     compare(made, models, *merge_both(made, models, box), agreement.row(made["merge_method"], "generated recipes"),

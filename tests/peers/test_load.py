@@ -6,8 +6,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from programs import config_of, crucible_merge, dtype_of, read_tensors, write_recipe
-from test_agreement import CASES, models, recipe, w
+from programs import config_of, crucible_merge, dtype_of, layers_of, read_tensors, write_recipe
+from test_agreement import ARCHITECTURES, CASES, models, recipe, w
 
 
 def loads(folder):
@@ -39,7 +39,7 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("stored, dtype", [("float32", "float32"), ("float32", "bfloat16"), ("float16", "float16"), ("bfloat16", "float32")])
-@pytest.mark.parametrize("architecture", ["phi", "llama", "qwen2"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_transformers_loads(architecture, stored, dtype, family, box):
     fam = family(architecture, stored)
     for name, make in RECIPES.items():
@@ -48,10 +48,10 @@ def test_transformers_loads(architecture, stored, dtype, family, box):
         loads(box / name)
         config = config_of(box / name)
         assert dtype_of(config) == dtype and {t.dtype for t in read_tensors(box / name).values()} == {getattr(torch, dtype)}
-        assert config["num_hidden_layers"] == (2 * (fam.layers - 1) if name == "stack" else fam.layers)
+        assert layers_of(config) == (2 * (fam.layers - 1) if name == "stack" else fam.layers)
 
 
-@pytest.mark.parametrize("architecture", ["phi", "llama", "qwen2"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_shards(architecture, family, box):
     fam = family(architecture)
     written = write_recipe(RECIPES["della"](fam.layers), fam.folders, box / "recipe.yml")

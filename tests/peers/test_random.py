@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from programs import crucible_merge, mergekit, read_tensors, write_recipe
-from test_agreement import models, recipe, w
+from test_agreement import ARCHITECTURES, models, recipe, w
 
 DRAWS = {"dare_linear": {}, "dare_ties": {}, "della": dict(epsilon=0.25), "della_linear": dict(epsilon=0.25)}
 DENSITY = 0.6
@@ -25,7 +25,7 @@ def within(share, expected, count, what):
     assert abs(share - expected) <= 5 * (expected * (1 - expected) / count) ** 0.5, f"{what}: {share:.5f}, expected {expected:.5f} of {count}"
 
 
-@pytest.mark.parametrize("architecture", ["phi", "llama", "qwen2"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("method", DRAWS)
 def test_kept_share(method, architecture, family, box):
     fam = family(architecture)

@@ -146,9 +146,9 @@ Direction<Number> mean_direction(const std::vector<std::vector<Number>>& units, 
     for (const Number v : x) square += v * v;
     return std::sqrt(square);
   };
-  // f64 has squares of lengths to `kNoise`, hence short lengths to less.
-  const auto near = [&](Number x, Number threshold) {
-    return std::abs(x - threshold) < Number(1e-6) * threshold + static_cast<Number>(kNoise) / std::max(x, Number(1e-12));
+  // f64 has the squares of short lengths, and of small angles, to `kNoise`.
+  const auto near = [](Number x, Number threshold) {
+    return std::abs(x * x - threshold * threshold) < Number(1e-6) * threshold * threshold + static_cast<Number>(kNoise);
   };
   for (std::size_t m = 0; m < models; ++m) {
     for (std::size_t i = 0; i < n; ++i) mean.u[i] += part * units[m][i];
