@@ -60,7 +60,7 @@ For t >= 1e-6 this is base + clip(x - base, -t, t).)",
       .examples = {{"parameters within 1e-4 of each other are swapped", R"(merge_method: nearswap
 base_model: ./base
 models:
-- model: ./other
+- model: ./model_b
 parameters:
   t: 0.0001
 dtype: bfloat16

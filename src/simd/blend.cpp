@@ -32,7 +32,7 @@ void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT o
     const double w = share < 1 ? share : 1;
     // No distance is measured to a NaN: it would pass for a small one.
     const float moved = static_cast<float>(distance == distance ? w * b + (1 - w) * a : distance);
-    out[i] = w == 0 ? base[i] : moved;
+    out[i] = w == 0 && distance == distance ? base[i] : moved;
   }
 }
 
