@@ -219,7 +219,10 @@ Expected reference_sce(const MergeCase& merge) {
   const auto delta = task_vectors_of(merge);
   const double share = number(merge.global, "select_topk", 1);
   const bool mask_deltas = text(merge.global, "select", "deltas") == "deltas";
-  const Selection s = select(delta, share, n);
+  // The base moves no variance; rounded differences to it would.
+  std::vector<std::vector<double>> values;
+  for (const auto& model : merge.models) values.push_back(values_of(model));
+  const Selection s = values.empty() ? Selection{std::vector<char>(n, 0), std::vector<char>(n, 0), {}, 0} : select(values, share, n);
   const bool empty = std::none_of(s.chosen.begin(), s.chosen.end(), [](char c) { return c != 0; });
   const bool nothing = delta.empty() || (empty && mask_deltas);
   // No selected position tells the models apart: they weigh the same.

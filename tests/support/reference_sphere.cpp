@@ -32,7 +32,11 @@ Real dot_of(const std::vector<double>& x, const std::vector<double>& y, const Li
 // The vectors that a method works on: task vectors where there is a base, else the models.
 std::vector<std::vector<double>> vectors_of(const MergeCase& merge) {
   std::vector<std::vector<double>> all;
-  for (std::size_t m = 0; m < merge.models.size(); ++m) all.push_back(merge.base ? task_vector(merge, m) : values_of(merge.models[m]));
+  for (const auto& model : merge.models) {
+    all.push_back(values_of(model));
+    // Not rounded: angles between task vectors that nearly coincide live in their last digits.
+    for (std::size_t i = 0; merge.base && i < model.size(); ++i) all.back()[i] -= static_cast<double>((*merge.base)[i]);
+  }
   return all;
 }
 double base_at(const MergeCase& merge, std::size_t i) { return merge.base ? static_cast<double>((*merge.base)[i]) : 0.0; }
