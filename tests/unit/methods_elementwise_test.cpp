@@ -345,15 +345,15 @@ TEST(ArceeFusion, WithoutDivergenceTheModelIsTaken) {
   EXPECT_TRUE(same.remark.empty());
 }
 
-TEST(ArceeFusion, ScoresFarBelowTheSmallestFloatAreRanked) {
-  // Distances of 1e-30 and divergences of 1e-60 or so: their products are below the smallest float, and must not become all 0.
+TEST(ArceeFusion, ScoresBelowTheSmallestFloatAreRanked) {
+  // Distances of 1e-15 and divergences of 1e-31: the products are below the smallest float, and must not all become 0.
   Rng rng(24);
   MergeCase merge = make_case({50, 40}, Floats(2000, 0.0f), {Floats(2000)});
-  for (float& v : merge.models[0]) v = static_cast<float>(uniform(rng, -1e-7, 1e-7));
+  for (float& v : merge.models[0]) v = static_cast<float>(uniform(rng, -2e-15, 2e-15));
   const Driven driven = run_kernel("arcee_fusion", merge);
-  EXPECT_LT(driven.note("threshold"), 1e-20);
+  EXPECT_LT(driven.note("threshold"), 1e-45);
   EXPECT_GT(driven.note("threshold"), 0);
-  EXPECT_LT(driven.note("share taken"), 0.2);
+  EXPECT_LT(driven.note("share taken"), 0.3);
 }
 
 TEST(ArceeFusion, ANanIsNotPassedOver) {
