@@ -31,7 +31,7 @@ void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT o
     const double share = t / (distance > 1e-6 ? distance : 1e-6);
     const double w = share < 1 ? share : 1;
     const float moved = static_cast<float>(w * b + (1 - w) * a);
-    out[i] = w == 0 ? base[i] : moved;
+    out[i] = w == 0 && distance == distance ? base[i] : moved;
   }
 }
 
