@@ -270,7 +270,7 @@ out = x where score >= q2 + 1.5 (q3 - q1), base elsewhere)",
       .deviations =
           R"(mergekit draws two random samples of a million scores for the quartiles of larger tensors, anew in every run (D55); here all scores count.
 mergekit computes in the tensors' type (D32): in bf16 the divergences are rounding noise, in f32 about one parameter in a thousand is decided wrongly. Here softmax and divergence are f64; scores are rounded to f32 for ranking, and a score within rounding (2^-22 of the quartiles' sum) of the threshold counts as equal to it, so is taken.
-mergekit writes float32 whatever the inputs and the recipe's dtype are (D3), and fails on a tensor without axes; here that is one row.
+mergekit writes float32 for half-precision inputs unless out_dtype is given (D3), and fails on a tensor without axes; here that is one row.
 Where all scores are 0 (rows of one element, models that do not differ) the formula takes the model's tensor; a remark says so where it differs.)",
       .paper = "",
       .base = BaseRule::kRequired,

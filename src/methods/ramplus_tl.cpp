@@ -84,7 +84,7 @@ out = base + lambda_i * delta_i                                             wher
 out = base + (sum of the active delta_i) / (number of active models)        where several are; base where none is)",
       .deviations =
           R"(The paper counts overlaps over the whole model and uses 1 + (r - 1) * min(rho, 1); its r = 1.2 is r: 0.2, alpha: 1 here. Counts are per tensor, as in mergekit.
-mergekit writes float32 whatever the inputs and the recipe's dtype are (D3); here the output has the type that the recipe or the base gives.
+mergekit writes float32 for half-precision inputs unless out_dtype is given (D3); here the output has the type that the recipe or the base gives.
 Counts are integers, lambda keeps its digits (mergekit: f32).)",
       .paper = "arXiv 2601.13572",
       .base = BaseRule::kRequired,

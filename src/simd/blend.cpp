@@ -30,8 +30,7 @@ void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT o
     const double distance = absolute(b - a);
     const double share = t / (distance > 1e-6 ? distance : 1e-6);
     const double w = share < 1 ? share : 1;
-    // No distance is measured to a NaN: it would pass for a small one.
-    const float moved = static_cast<float>(distance == distance ? w * b + (1 - w) * a : distance);
+    const float moved = static_cast<float>(w * b + (1 - w) * a);
     out[i] = w == 0 && distance == distance ? base[i] : moved;
   }
 }
