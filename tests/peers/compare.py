@@ -29,6 +29,8 @@ class Bounds:
 
 # Where mergekit also takes norms, dot products or L1 sums of whole tensors in float32; their order depends on the processor.
 REDUCTIONS = Bounds(tensor=4.0, element=8.0)
+# Where mergekit scales whole tensors by lengths that it sums in float32: all elements are off by the same share.
+LENGTHS = Bounds(tensor=32.0, element=24.0)
 # Half a unit, and a little for float64 itself.
 OF_CRUCIBLE = 0.51
 

@@ -70,7 +70,8 @@ def save(config, state, dtype, folder, tokenizer, **options):
 
 
 def make_family(architecture, dtype_name, folder):
-    """Folders by name: base, the fine-tunes a, b and c, copy (equal to base), far (beyond slerp's straight branch)."""
+    """Folders by name: base, the fine-tunes a, b and c, copy (equal to base), far (beyond slerp's straight branch), wild (far enough that
+    float32 has digits of the divergence between rows)."""
     generator = torch.Generator().manual_seed(sum(map(ord, architecture)))
     torch.manual_seed(7)
     config = CONFIGS[architecture]()
@@ -81,6 +82,7 @@ def make_family(architecture, dtype_name, folder):
     for name in "abc":
         states[name] = fine_tune(state, generator)
     states["far"] = fine_tune(state, generator, size=0.6)
+    states["wild"] = fine_tune(state, generator, size=20)
     tokenizer = make_tokenizer()
     # The base is read from shards, the rest from single files.
     return {name: save(config, s, DTYPES[dtype_name], folder / name, tokenizer,

@@ -66,7 +66,7 @@ class Lookup:
 def jobs_of(recipe, names, layer_count):
     """`names`: the tensors of an input model of `layer_count` layers."""
     base = recipe.get("base_model")
-    base_is_input = recipe["merge_method"] in ("linear", "passthrough")  # there it is a model like the others, where listed
+    base_is_input = recipe["merge_method"] in ("linear", "passthrough", "karcher")  # there it is a model like the others, where listed
     slices = recipe.get("slices") or [{"sources": [dict(m, layer_range=[0, layer_count]) for m in recipe["models"]]}]
     top = recipe.get("parameters")
 
@@ -220,17 +220,218 @@ def passthrough(models):
     return Expected(value, np.maximum(np.abs(x.astype(np.float64)), np.abs(value)), nothing, nothing)
 
 
+def undecided(*arrays):
+    """Expected without elements that a tie decides; the operands' magnitudes decide the largest."""
+    value, operands = arrays[0], [np.abs(a) for a in arrays]
+    nothing = np.zeros(value.shape, bool)
+    return Expected(value, np.max(operands, axis=0), nothing, nothing)
+
+
+def norm(x):
+    return np.sqrt((x * x).sum(-1, keepdims=True))
+
+
+def vectors(base, models):
+    """Task vectors (rounded once to float32) where there is a base, else the models; and what to add back."""
+    if base is None:
+        return [x.astype(np.float64) for x, _ in models], np.zeros(models[0][0].size)
+    return [(x - base).astype(np.float64) for x, _ in models], base.astype(np.float64)
+
+
+def nuslerp(base, models, options, shape):
+    if len(models) == 1:
+        return undecided(models[0][0].astype(np.float64))
+    weights = [p("weight") for _, p in models]
+    t = 0.5 if abs(sum(weights)) < 1e-6 else weights[1] / sum(weights)
+    (x0, x1), back = vectors(base, models)
+    if options("nuslerp_flatten", True):
+        lines = lambda x: x.reshape(1, -1)
+        flat = lambda x: x.ravel()
+    elif options("nuslerp_row_wise", False):
+        lines = lambda x: np.moveaxis(x.reshape(shape), 0, -1)
+        flat = lambda x: np.moveaxis(x, -1, 0).ravel()
+    else:
+        lines = lambda x: x.reshape(shape)
+        flat = lambda x: x.ravel()
+    v0, v1 = lines(x0), lines(x1)
+    cosine = (v0 / np.maximum(norm(v0), 1e-7) * (v1 / np.maximum(norm(v1), 1e-7))).sum(-1, keepdims=True).clip(-1, 1)
+    angle = np.arccos(cosine)
+    sine = np.sin(angle)
+    straight = sine < 1e-6
+    divisor = np.where(straight, 1.0, sine)
+    s0 = np.where(straight, 1 - t, np.sin((1 - t) * angle) / divisor)
+    s1 = np.where(straight, t, np.sin(t * angle) / divisor)
+    terms = flat(s0 * v0), flat(s1 * v1)
+    return undecided(back + sum(terms), back, *terms, *(x.astype(np.float64) for x, _ in models))
+
+
+def multislerp(base, models, options):
+    if len(models) == 1:
+        return undecided(models[0][0].astype(np.float64))
+    x, back = vectors(base, models)
+    x = np.stack(x)
+    eps = options("eps", 1e-8)
+    weights = np.array([p("weight") for _, p in models], np.float64)
+    if options("normalize_weights", True):
+        weights = weights / weights.sum()
+    lengths = norm(x)[:, 0]
+    terms = (weights / (lengths + eps))[:, None] * x
+    length = norm(terms.sum(0))[0]
+    if length < eps:
+        terms = weights[:, None] * x
+    else:
+        terms = terms * (np.cos(eps) * (weights * lengths).sum() / length)
+    return undecided(back + terms.sum(0), back, *terms, *(x.astype(np.float64) for x, _ in models))
+
+
+def karcher(models, options):
+    x = np.stack([x.astype(np.float64) for x, _ in models])
+    if len(x) == 1:
+        return undecided(x[0])
+    tol = options("tol", 1e-5)
+    lengths = norm(x)[:, 0]
+    units = [v / n for v, n in zip(x, lengths) if n > tol]
+    if not units:
+        return undecided(np.zeros(x[0].size))
+    u = sum(units) / len(units)
+    u = units[0] if norm(u)[0] < tol else u / norm(u)
+    for _ in range(int(options("max_iter", 10))):
+        tangent = np.zeros(u.size)
+        for unit in units:
+            cosine = float(np.clip(u @ unit, -1, 1))
+            angle = np.arccos(cosine)
+            if angle >= tol and cosine > -1 + 1e-12:
+                tangent += angle / np.sin(angle) * (unit - cosine * u) / len(units)
+        size = norm(tangent)[0]
+        if size < tol:
+            break
+        u = np.cos(size) * u + np.sin(size) * tangent / size
+        u /= norm(u)
+    return undecided(lengths.mean() * u, *x)
+
+
+def model_stock(base, models, options, shape):
+    base64 = base.astype(np.float64)
+    if not models:
+        return undecided(base64)
+    delta, _ = vectors(base, models)
+    rows = (lambda d: d.reshape(-1, shape[-1] if shape else 1)) if options("filter_wise", False) else (lambda d: d.reshape(1, -1))
+    lines = [rows(d) for d in delta]
+    cosines = []
+    for i, d in enumerate(lines):
+        for e in lines[i + 1:]:
+            norms = norm(d) * norm(e)
+            cosines.append(np.where(norms > 0, (d * e).sum(-1, keepdims=True) / np.where(norms > 0, norms, 1), 0).clip(-1, 1))
+    n, c = len(lines), sum(cosines) / len(cosines)
+    t = n * c / (1 + (n - 1) * c)
+    terms = [(t / n * d).ravel() for d in lines]
+    # mergekit adds t times the mean of the models to (1 - t) times the base.
+    factor = np.broadcast_to(np.abs(t) + np.abs(1 - t), lines[0].shape).ravel()
+    largest = factor * np.max([np.abs(base64), *(np.abs(x.astype(np.float64)) for x, _ in models)], axis=0)
+    return undecided(base64 + sum(terms), base64, *terms, largest)
+
+
+def nearswap(base, models, options):
+    a, b = base.astype(np.float64), models[0][0].astype(np.float64)
+    share = (options("t") / np.maximum(np.abs(a - b), 1e-6)).clip(0, 1)
+    return undecided(share * b + (1 - share) * a, a, b)
+
+
+def ram(method, base, models, options):
+    base64 = base.astype(np.float64)
+    epsilon = options("epsilon", 1e-5)
+    if not models:
+        return undecided(base64)
+    delta = np.stack(vectors(base, models)[0])
+    active = np.abs(delta) > epsilon
+    count = active.sum(0)
+    alone, shared = active & (count == 1), active & (count > 1)
+    factor = np.ones(len(models))
+    if method == "ramplus_tl":
+        overlap = shared.sum(1) / np.maximum(alone.sum(1), epsilon)
+        factor = 1 + options("r", 0.1) * overlap.clip(0, options("alpha", 0.2))
+    terms = delta * (alone * factor[:, None] + shared / np.maximum(count, 1))
+    expected = undecided(base64 + terms.sum(0), base64, *terms, *(x.astype(np.float64) for x, _ in models))
+    expected.sign_tie = expected.magnitude_tie = (np.abs(np.abs(delta) - epsilon) <= 1e-6 * epsilon).any(0)
+    return expected
+
+
+def sce(base, models, options):
+    base64 = base.astype(np.float64)
+    if not models:
+        return undecided(base64)
+    delta = np.stack(vectors(base, models)[0])
+    tie = np.zeros(base.size, bool)
+    selected = np.ones(base.size, bool)
+    share = options("select_topk", 1.0)
+    if share < 1:
+        spread = delta.var(0)
+        spread[(delta == delta[0]).all(0)] = 0
+        keep = int(np.count_nonzero(spread) * share)
+        if keep == 0:
+            return undecided(base64)
+        order = np.argsort(-spread, kind="stable")
+        selected[order[keep:]] = False
+        above, below = spread[order[keep - 1]], spread[order[keep]]
+        if below > above * (1 - 1e-5):  # mergekit's variances are float32's
+            tie = (spread >= below * (1 - 1e-5)) & (spread <= above * (1 + 1e-5))
+    masked = delta * selected
+    energy = (masked**2).mean(1)
+    share = energy / energy.sum() if energy.sum() > 0 else np.full(len(delta), 1 / len(delta))
+    merged = masked if options("select", "deltas") == "deltas" else delta
+    total = merged.sum(0)
+    wins = np.sign(merged) == np.where(total >= 0, 1, -1)
+    divisor = np.maximum((share[:, None] * wins).sum(0), 1e-6)
+    terms = merged * share[:, None] * wins / divisor
+    expected = undecided(base64 + terms.sum(0), base64, *terms, *(x.astype(np.float64) for x, _ in models))
+    both_sides = (merged > 0).any(0) & (merged < 0).any(0)
+    expected.magnitude_tie = tie
+    expected.sign_tie = both_sides & (np.abs(total) <= 4 * spacing(np.abs(merged).max(0)))
+    return expected
+
+
+def arcee_fusion(base, models, shape, unsure=1e-6):
+    """`unsure`: how far rounding may move a score, relatively."""
+    model, _ = models[0]
+    x, b = model.astype(np.float64), base.astype(np.float64)
+
+    def softmax(v):
+        rows = v.reshape(shape) if shape else v
+        e = np.exp(rows - rows.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True) + 1e-8
+
+    p, q = softmax(x), softmax(b)
+    divergence = (p * np.log(p / q)).sum(-1, keepdims=True)
+    score = (np.abs((model - base).astype(np.float64)).reshape(p.shape) * divergence).ravel()
+    ascending = np.sort(score)
+    first, second, third = (ascending[int(q * (score.size - 1))] for q in (0.25, 0.5, 0.75))
+    threshold = second + 1.5 * (third - first)
+    expected = undecided(np.where(score >= threshold, x, b), x, b)
+    expected.magnitude_tie = expected.sign_tie = np.abs(score - threshold) <= unsure * (score + second + 1.5 * (third + first))
+    return expected
+
+
 def expected_of(recipe, job, tensors):
     """`tensors`: model name -> tensor name -> float32 numpy array (any shape)."""
     flat = lambda model, name: tensors[model][name].astype(np.float32).ravel()
     models = [(flat(model, name), p) for model, name, p in job.inputs]
     method = recipe["merge_method"]
     base = flat(recipe["base_model"], job.base) if job.base else None
+    shape = tensors[job.inputs[0][0] if job.inputs else recipe["base_model"]][job.inputs[0][1] if job.inputs else job.base].shape
     if method in FAMILY:
         return task_arithmetic(method, base, models, job.options)
-    if method == "slerp":
-        return slerp(base, models, job.options)
-    if method == "linear":
-        return linear(models, job.options)
-    assert method == "passthrough"
-    return passthrough(models)
+    one_of = {
+        "arcee_fusion": lambda: arcee_fusion(base, models, shape),
+        "karcher": lambda: karcher(models, job.options),
+        "linear": lambda: linear(models, job.options),
+        "model_stock": lambda: model_stock(base, models, job.options, shape),
+        "multislerp": lambda: multislerp(base, models, job.options),
+        "nearswap": lambda: nearswap(base, models, job.options),
+        "nuslerp": lambda: nuslerp(base, models, job.options, shape),
+        "passthrough": lambda: passthrough(models),
+        "ram": lambda: ram(method, base, models, job.options),
+        "ramplus_tl": lambda: ram(method, base, models, job.options),
+        "sce": lambda: sce(base, models, job.options),
+        "slerp": lambda: slerp(base, models, job.options),
+    }
+    return one_of[method]()
