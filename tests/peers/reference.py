@@ -232,10 +232,10 @@ def norm(x):
 
 
 def vectors(base, models):
-    """Task vectors (rounded once to float32) where there is a base, else the models; and what to add back."""
+    """Task vectors (not rounded: what is kept of them matters to a twentieth of a unit) where there is a base, else the models; and what to add back."""
     if base is None:
         return [x.astype(np.float64) for x, _ in models], np.zeros(models[0][0].size)
-    return [(x - base).astype(np.float64) for x, _ in models], base.astype(np.float64)
+    return [x.astype(np.float64) - base.astype(np.float64) for x, _ in models], base.astype(np.float64)
 
 
 def nuslerp(base, models, options, shape):
@@ -402,7 +402,7 @@ def arcee_fusion(base, models, shape, unsure=1e-6):
 
     p, q = softmax(x), softmax(b)
     divergence = (p * np.log(p / q)).sum(-1, keepdims=True)
-    score = (np.abs((model - base).astype(np.float64)).reshape(p.shape) * divergence).ravel()
+    score = (np.abs(model.astype(np.float64) - base.astype(np.float64)).reshape(p.shape) * divergence).ravel()
     ascending = np.sort(score)
     first, second, third = (ascending[int(q * (score.size - 1))] for q in (0.25, 0.5, 0.75))
     threshold = second + 1.5 * (third - first)
