@@ -57,6 +57,7 @@ struct ModelEffect {
 
 struct MergeReport {
   Diagnostics notices;
+  std::vector<std::string> remarks;  // what the data made the method do, one line for each kind
   std::int64_t tensors_merged = 0;
   std::int64_t tensors_copied = 0;
   std::int64_t bytes_written = 0;      // of tensor data

@@ -7,7 +7,8 @@ namespace {
 using namespace task_arithmetic;
 
 const FieldTable& global_fields() {
-  static const FieldTable table{normalize_field(false), lambda_field(), rescale_field(Rescale::kNone, false)};
+  static const FieldTable table{normalize_field(false), lambda_field(), rescale_field(Rescale::kNone, false),
+                                rank_scope_field(RankScope::kTensor)};
   return table;
 }
 const FieldTable& model_fields() {
@@ -25,17 +26,18 @@ const Method& method_breadcrumbs_ties() {
       .title = "Model Breadcrumbs with TIES",
       .summary = "Drops the largest and the smallest entries of each task vector, then elects a sign per element.",
       .formula = R"(delta_i = x_i - base
-d_i = delta_i without its trunc(gamma * n) largest entries, of the rest the trunc(density * n) largest (per tensor, ties by lower index)
+d_i = delta_i without its trunc(gamma * n) largest entries, of the rest the trunc(density * n) largest (n entries of the tensor or of a row, by rank_scope; ties by lower index)
 W_i = w_i * d_i
 s = sum_i W_i;  the winners of an element are the models whose W_i has the sign of s (zero counts as +)
 m = sum of the winning W_i,  divided by the sum of their w_i if normalize (0 counts as 1)
 out = base + lambda * m)",
       .deviations = R"(gamma is the share of the top that the paper calls beta; the bottom share follows from density.
+The authors' code masks each row: rank_scope: row; their share b of what is left after the top is density b * (1 - gamma) here.
 mergekit zeroes the whole task vector where gamma * n rounds to 0 (D2); here the largest entries are then kept.)",
       .paper = "arXiv 2312.06795",
       .base = BaseRule::kRequired,
       .min_models = 0,
-      .grain = Grain::kElement,
+      .grain = Grain::kRow,
       .random = false,
       .global = &global_fields(),
       .model = &model_fields(),

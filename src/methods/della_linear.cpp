@@ -7,7 +7,8 @@ namespace {
 using namespace task_arithmetic;
 
 const FieldTable& global_fields() {
-  static const FieldTable table{normalize_field(false), lambda_field(), rescale_field(Rescale::kL1, true), rank_scope_field()};
+  static const FieldTable table{normalize_field(false), lambda_field(), rescale_field(Rescale::kL1, true),
+                                rank_scope_field(RankScope::kRow)};
   return table;
 }
 const FieldTable& model_fields() {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/random.h"
@@ -47,14 +48,20 @@ struct Tiling {
 };
 Tiling make_tiling(const Shape& shape, Grain grain);
 
+class Survey;
+
 // What make_kernel gets.
 struct KernelSpec {
+  std::size_t job = 0;  // its number among the jobs of the plan
+  std::string_view tensor;
   const Shape* shape = nullptr;
   Tiling tiling;
   bool has_base = false;
   const Params* global = nullptr;
   std::span<const Params> models;          // one per input model
   std::span<const RandomKey> random_keys;  // one per input model
+  std::span<const int> inputs;             // one per input model: equal numbers are one model, in all jobs of a plan
+  const Survey* survey = nullptr;          // sealed; null where the method needs none, and while planning
   std::int64_t keep_budget_bytes = 0;      // a kernel may keep this much between passes; more must be recomputed
 };
 

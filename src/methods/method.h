@@ -10,6 +10,7 @@
 
 #include "crucible/tensor.h"
 #include "methods/kernel.h"
+#include "methods/survey.h"
 #include "schema/field.h"
 
 namespace crucible {
@@ -57,6 +58,13 @@ class Findings {
   virtual void notice(std::string message, std::string hint = {}) = 0;  // an error under --strict
 };
 
+// For those who ask again what was checked before.
+class NoFindings final : public Findings {
+ public:
+  void error(std::string, std::string) override {}
+  void notice(std::string, std::string) override {}
+};
+
 struct Method {
   std::string_view name;        // as recipes write it
   std::string_view title;       // "DELLA"
@@ -76,6 +84,10 @@ struct Method {
 
   // Makes the kernel of one job. Takes every parameter it uses from `spec.global` and `spec.models`.
   std::unique_ptr<Kernel> (*make_kernel)(const KernelSpec& spec) = nullptr;
+
+  // What the kernels must know of the whole model, given its merge jobs; null when the parameters ask for nothing of the kind. Checks what
+  // concerns several jobs at once.
+  std::unique_ptr<Survey> (*make_survey)(std::span<const KernelSpec> jobs, Findings& findings) = nullptr;
 
   // Checks of one job that need more than a range: combinations of parameters, shapes. Null = none.
   void (*check)(const JobFacts& job, Findings& findings) = nullptr;

@@ -19,7 +19,8 @@ class CollectedFindings final : public Findings {
   CollectedFindings(Diagnostics& diagnostics, Place place) : diagnostics_(diagnostics), place_(std::move(place)) {}
   void at(std::string tensor) { tensor_ = std::move(tensor); }
   void error(std::string message, std::string hint) override {
-    if (seen_.insert(message).second) diagnostics_.error(place_, message + " (tensor " + printable(tensor_) + ")", std::move(hint));
+    if (!seen_.insert(message).second) return;
+    diagnostics_.error(place_, tensor_.empty() ? message : message + " (tensor " + printable(tensor_) + ")", std::move(hint));
   }
   void notice(std::string message, std::string hint) override {
     if (seen_.insert(message).second) diagnostics_.notice(place_, std::move(message), std::move(hint));
@@ -47,6 +48,8 @@ class Joiner {
     if (diagnostics_.has_errors()) return;
     resolver_.report_unused();
     report_untaken();
+    findings_.at({});
+    static_cast<void>(make_plan_survey(plan_, findings_));
     report_types();
   }
 
@@ -87,6 +90,7 @@ class Joiner {
       if (auto source = find(use)) {
         if (i == 0) first_listed = source;
         job.sources.push_back(*source);
+        job.source_inputs.push_back(source->input);
         uses.push_back(&use);
       } else {
         complete = false;

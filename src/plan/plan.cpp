@@ -131,14 +131,32 @@ BoundParams bind_params(const Job& job) {
 
 KernelSpec kernel_spec(const Job& job, const BoundParams& params, std::int64_t keep_budget_bytes) {
   KernelSpec spec;
+  spec.tensor = job.info.name;
   spec.shape = &job.info.shape;
   spec.tiling = job.tiling;
   spec.has_base = job.base.has_value();
   spec.global = &params.global;
   spec.models = params.models;
   spec.random_keys = job.random_keys;
+  spec.inputs = job.source_inputs;
   spec.keep_budget_bytes = keep_budget_bytes;
   return spec;
+}
+
+PlanSurvey make_plan_survey(const Plan& plan, Findings& findings) {
+  PlanSurvey made;
+  if (plan.method->make_survey == nullptr) return made;
+  std::vector<KernelSpec> specs;
+  for (std::size_t j = 0; j < plan.jobs.size(); ++j) {
+    const Job& job = plan.jobs[j];
+    if (job.kind != Job::Kind::kMerge) continue;
+    made.jobs.push_back(j);
+    made.params.push_back(std::make_unique<BoundParams>(bind_params(job)));
+    specs.push_back(kernel_spec(job, *made.params.back(), 0));
+    specs.back().job = j;
+  }
+  made.survey = plan.method->make_survey(specs, findings);
+  return made;
 }
 
 std::vector<std::string> untaken(const Params& params) {

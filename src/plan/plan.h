@@ -55,6 +55,7 @@ struct Job {
   std::shared_ptr<const Params> global;
   std::vector<std::shared_ptr<const Params>> models;  // one per source
   std::vector<RandomKey> random_keys;                 // one per source
+  std::vector<int> source_inputs;                     // SourceTensor::input of each source
   Tiling tiling;                                      // kMerge
   double t = 0;                                       // gradient position
   std::string copy_reason;                            // kCopy: why nothing is computed
@@ -98,6 +99,14 @@ struct BoundParams {
 };
 BoundParams bind_params(const Job& job);
 KernelSpec kernel_spec(const Job& job, const BoundParams& params, std::int64_t keep_budget_bytes);
+
+// The survey of a plan's merge jobs, with the parameters that it reads.
+struct PlanSurvey {
+  std::vector<std::size_t> jobs;  // numbers of the merge jobs
+  std::vector<std::unique_ptr<BoundParams>> params;
+  std::unique_ptr<Survey> survey;  // null: the method needs none
+};
+PlanSurvey make_plan_survey(const Plan& plan, Findings& findings);
 
 // Names of parameters of `params` that no take() touched.
 std::vector<std::string> untaken(const Params& params);

@@ -40,6 +40,7 @@ MergeReport make_report(const Plan& plan, const RunResult& run, const RunSummary
   report.peak_memory_bytes = run.peak_bytes;
   report.seconds = run.seconds;
   for (const ModelSummary& m : summary.models) report.effects.push_back({m.name, m.measure.elems, m.measure.kept, m.measure.expected_kept});
+  for (const Remark& r : summary.remarks) report.remarks.push_back(r.text);
   report.summary = render_run_summary(plan, run, summary);
   return report;
 }

@@ -91,6 +91,8 @@ std::string render_record(const Plan& plan, const RunResult& result, const RunSu
   for (const UnusedParameter& u : plan.recipe.unused) record["unused_parameters"].push_back({{"name", u.name}, {"line", u.place.line}});
   record["measured"] = {
       {"sign_conflicts", summary.sign_conflicts}, {"elements", summary.elems}, {"out_delta_l2_squared", summary.out_delta_square}};
+  for (const Remark& r : summary.remarks)
+    record["measured"]["remarks"].push_back({{"text", r.text}, {"tensors", r.tensors}, {"first", r.first}});
   for (const ModelSummary& m : summary.models) record["measured"]["models"].push_back(model_json(m));
   if (!plan.jobs.empty() && plan.jobs.front().global) record["global_parameters"] = params_json(*plan.jobs.front().global);
   for (std::size_t j = 0; j < plan.jobs.size(); ++j) record["tensors"].push_back(tensor_json(plan, plan.jobs[j], result.jobs[j]));

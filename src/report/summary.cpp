@@ -1,5 +1,6 @@
 #include "report/summary.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -15,6 +16,16 @@ double z_score(double measured, double expected, double variance) noexcept {
   // Counts that are planned exactly may differ from their mean by rounding of the plan's f64 sums only.
   if (variance <= 0) return std::abs(off) < 0.5 + 1e-9 * expected ? 0 : std::copysign(HUGE_VAL, off);
   return off / std::sqrt(variance);
+}
+
+void add_remark(std::vector<Remark>& remarks, const std::string& text, const std::string& tensor) {
+  if (text.empty()) return;
+  const auto known = std::find_if(remarks.begin(), remarks.end(), [&text](const Remark& r) { return r.text == text; });
+  if (known != remarks.end()) {
+    ++known->tensors;
+  } else {
+    remarks.push_back({text, 1, tensor});
+  }
 }
 
 }  // namespace
@@ -50,6 +61,7 @@ RunSummary summarize(const Plan& plan, const RunResult& result) {
       continue;
     }
     ++summary.merged_tensors;
+    add_remark(summary.remarks, result.jobs[j].remark, job.info.name);
     const Measure& m = result.jobs[j].measure;
     for (std::size_t i = 0; i < job.sources.size(); ++i) {
       const int input = job.sources[i].input;

@@ -22,8 +22,16 @@ struct ModelSummary {
   double decile_z(int decile) const noexcept;
 };
 
+// What kernels said about tensors; the same words once.
+struct Remark {
+  std::string text;
+  std::int64_t tensors = 0;
+  std::string first;  // tensor
+};
+
 struct RunSummary {
   std::vector<ModelSummary> models;
+  std::vector<Remark> remarks;
   std::int64_t merged_tensors = 0;
   std::int64_t copied_tensors = 0;
   std::int64_t elems = 0;

@@ -103,6 +103,8 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
   if (summary.copied_tensors > 0) out += fmt::format(", {} copied", summary.copied_tensors);
   out += fmt::format("; {} written in {:.2f} s", render_bytes(plan.data_bytes()), result.seconds);
   out += fmt::format("; peak memory {}\n", render_bytes(result.peak_bytes));
+  for (const Remark& r : summary.remarks)
+    out += fmt::format("notice: {} ({}, first {})\n", r.text, render_count(r.tensors, "tensor"), printable(r.first));
   if (summary.merged_tensors == 0 || summary.models.empty()) return out;
   out += "What the parameters did, measured on every element:\n";
   for (const ModelSummary& model : summary.models) add_model(out, model);

@@ -46,10 +46,11 @@ namespace {
 // What the most demanding jobs need when a kernel may keep `keep_budget_bytes` between passes.
 struct Needs {
   std::int64_t worker_bytes = 0;
+  std::int64_t survey_bytes = 0;  // held from before the first job to the end
   std::int64_t state_bytes = 0;
   const Job* widest = nullptr;
   const Job* heaviest = nullptr;
-  std::int64_t sum() const noexcept { return worker_bytes + state_bytes; }
+  std::int64_t sum() const noexcept { return worker_bytes + state_bytes + survey_bytes; }
 };
 
 Needs needs_of(const Plan& plan, std::int64_t keep_budget_bytes) {
@@ -69,6 +70,11 @@ Needs needs_of(const Plan& plan, std::int64_t keep_budget_bytes) {
       needs.worker_bytes = buffers;
       needs.widest = &job;
     }
+  }
+  NoFindings findings;
+  if (const PlanSurvey survey = make_plan_survey(plan, findings); survey.survey) {
+    needs.survey_bytes = survey.survey->kept_bytes();
+    needs.worker_bytes += survey.survey->scratch_bytes();
   }
   return needs;
 }
@@ -99,13 +105,14 @@ MemoryPlan plan_memory(const Plan& plan, const RunOptions& options) {
   }
   memory.worker_bytes = needs.worker_bytes;
   const std::int64_t largest_state = needs.state_bytes;
-  const std::int64_t for_workers = (budget - largest_state) / std::max<std::int64_t>(memory.worker_bytes, 1);
+  const std::int64_t for_workers = (budget - largest_state - needs.survey_bytes) / std::max<std::int64_t>(memory.worker_bytes, 1);
   memory.workers = static_cast<int>(std::clamp<std::int64_t>(for_workers, 1, memory.workers));
-  memory.state_bytes = std::max(largest_state, std::min(budget - memory.workers * memory.worker_bytes, 2 * largest_state));
+  memory.state_bytes =
+      std::max(largest_state, std::min(budget - needs.survey_bytes - memory.workers * memory.worker_bytes, 2 * largest_state));
   std::int64_t plan_bytes = 0;
   for (const PlanInput& input : plan.inputs) plan_bytes += static_cast<std::int64_t>(input.checkpoint.tensors().size()) * 400;
   plan_bytes += static_cast<std::int64_t>(plan.jobs.size()) * (1200 + 300 * static_cast<std::int64_t>(plan.inputs.size()));
-  memory.predicted_peak_bytes = kProgramBytes + plan_bytes + memory.workers * memory.worker_bytes + memory.state_bytes;
+  memory.predicted_peak_bytes = kProgramBytes + plan_bytes + memory.workers * memory.worker_bytes + memory.state_bytes + needs.survey_bytes;
   return memory;
 }
 

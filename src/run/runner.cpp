@@ -15,6 +15,8 @@
 #include "base/check.h"
 #include "base/checked.h"
 #include "base/text_util.h"
+#include "run/survey.h"
+#include "run/tile_reader.h"
 #include "simd/ops.h"
 #include "tensor/convert.h"
 
@@ -59,22 +61,21 @@ struct ActiveJob {
 struct Worker {
   std::size_t id = 0;
   Scratch scratch;
-  std::vector<std::vector<float>> inputs;
-  std::vector<const float*> models;
-  std::vector<std::byte> raw;
+  TileBuffers buffers;
   std::vector<float> out;
 };
 
 class Scheduler {
  public:
   Scheduler(const Plan& plan, const RunOptions& options, TileSink& sink, const std::function<void(const Progress&)>& progress)
-      : plan_(plan), options_(options), memory_(plan_memory(plan, options)), sink_(sink), progress_(progress) {
+      : plan_(plan), options_(options), memory_(plan_memory(plan, options)), sink_(sink), progress_(progress), reader_(plan) {
     result_.jobs.resize(plan.jobs.size());
     total_bytes_ = plan.data_bytes();
   }
 
   RunResult run() {
     const auto start = Clock::now();
+    survey_ = run_survey(plan_, memory_.workers, options_.stop, reader_);
     std::vector<std::jthread> threads;
     for (int i = 1; i < memory_.workers; ++i) threads.emplace_back([this, i] { work(static_cast<std::size_t>(i)); });
     work(0);
@@ -82,7 +83,7 @@ class Scheduler {
     if (failure_) std::rethrow_exception(failure_);
     for (const PlanInput& input : plan_.inputs) input.checkpoint.check_unchanged();
     result_.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    result_.bytes_read = bytes_read_.load();
+    result_.bytes_read = reader_.bytes_read();
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
     result_.peak_bytes = static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
@@ -137,7 +138,10 @@ class Scheduler {
       active->mapping = true;
       active->tiles = ceil_div(job.bytes, kCopyChunk);
     } else {
-      active->kernel = plan_.method->make_kernel(kernel_spec(job, *active->params, memory_.keep_budget_bytes));
+      KernelSpec spec = kernel_spec(job, *active->params, memory_.keep_budget_bytes);
+      spec.job = next_job_;
+      spec.survey = survey_.get();
+      active->kernel = plan_.method->make_kernel(spec);
       active->state_bytes = active->kernel->kept_bytes();
       if (!active_.empty() && state_bytes_ + active->state_bytes > memory_.state_bytes) return false;
       active->kernel->prepare();
@@ -168,7 +172,7 @@ class Scheduler {
       return {};
     }
     const Tile tile = job.tiling.tile(task.tile);
-    const TileInputs inputs = read_inputs(job, tile, worker);
+    const TileInputs inputs = reader_.read(job, tile, worker.buffers);
     TilePart part;
     part.measure.models.resize(job.sources.size());
     if (!task.mapping) {
@@ -186,52 +190,23 @@ class Scheduler {
   }
 
   void copy_chunk(const Job& job, std::int64_t chunk, Worker& worker) {
-    const StoredTensor& from = *job.sources.front().tensor;
     const std::int64_t at = chunk * kCopyChunk;
-    const auto size = static_cast<std::size_t>(std::min(kCopyChunk, job.bytes - at));
-    worker.raw.resize(static_cast<std::size_t>(kCopyChunk));
-    checkpoint_of(job.sources.front()).read(from.file, from.offset + at, worker.raw.data(), size);
-    bytes_read_ += static_cast<std::int64_t>(size);
-    sink_.write(job, job.file, job.offset + at, worker.raw.data(), size);
-    report(static_cast<std::int64_t>(size), job);
-  }
-
-  const Checkpoint& checkpoint_of(const SourceTensor& s) const { return plan_.inputs[static_cast<std::size_t>(s.input)].checkpoint; }
-
-  const float* read_one(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, std::size_t slot, Worker& worker) {
-    const std::int64_t elem = facts(source.tensor->info.dtype).bits / 8;
-    const auto size = static_cast<std::size_t>(tile.count * elem);
-    if (worker.inputs.size() <= slot) worker.inputs.resize(slot + 1);
-    std::vector<float>& values = worker.inputs[slot];
-    values.resize(static_cast<std::size_t>(tile_elems));
-    worker.raw.resize(std::max(worker.raw.size(), static_cast<std::size_t>(tile_elems * elem)));
-    checkpoint_of(source).read(source.tensor->file, source.tensor->offset + tile.begin * elem, worker.raw.data(), size);
-    bytes_read_ += static_cast<std::int64_t>(size);
-    load_floats(source.tensor->info.dtype, worker.raw.data(), values.data(), tile.count);
-    return values.data();
-  }
-
-  TileInputs read_inputs(const Job& job, const Tile& tile, Worker& worker) {
-    worker.models.clear();
-    TileInputs inputs;
-    std::size_t slot = 0;
-    if (worker.inputs.size() < job.sources.size() + 1) worker.inputs.resize(job.sources.size() + 1);
-    if (job.base) inputs.base = read_one(*job.base, tile, job.tiling.tile_elems, slot++, worker);
-    for (const SourceTensor& s : job.sources) worker.models.push_back(read_one(s, tile, job.tiling.tile_elems, slot++, worker));
-    inputs.models = worker.models;
-    return inputs;
+    const std::int64_t size = std::min(kCopyChunk, job.bytes - at);
+    const std::byte* bytes = reader_.read_bytes(job.sources.front(), at, size, worker.buffers);
+    sink_.write(job, job.file, job.offset + at, bytes, static_cast<std::size_t>(size));
+    report(size, job);
   }
 
   void store(const Job& job, const Tile& tile, const TileInputs& inputs, Worker& worker, TilePart& part) {
     const std::int64_t elem = facts(job.info.dtype).bits / 8;
-    worker.raw.resize(std::max(worker.raw.size(), static_cast<std::size_t>(job.tiling.tile_elems * elem)));
-    const std::int64_t bad = store_floats(job.info.dtype, worker.out.data(), worker.raw.data(), tile.count);
+    std::byte* raw = worker.buffers.raw_bytes(job.tiling.tile_elems * elem);
+    const std::int64_t bad = store_floats(job.info.dtype, worker.out.data(), raw, tile.count);
     if (bad > 0) {
       part.measure.nonfinite += bad;
       explain_nonfinite(job, tile, inputs, worker, part);
     }
     const auto size = static_cast<std::size_t>(tile.count * elem);
-    sink_.write(job, job.file, job.offset + tile.begin * elem, worker.raw.data(), size);
+    sink_.write(job, job.file, job.offset + tile.begin * elem, raw, size);
     report(static_cast<std::int64_t>(size), job);
   }
 
@@ -312,10 +287,11 @@ class Scheduler {
   MemoryPlan memory_;
   TileSink& sink_;
   const std::function<void(const Progress&)>& progress_;
+  TileReader reader_;
+  std::unique_ptr<Survey> survey_;
   RunResult result_;
   std::int64_t total_bytes_ = 0;
   std::atomic<std::int64_t> bytes_done_{0};
-  std::atomic<std::int64_t> bytes_read_{0};
   std::atomic<Clock::rep> last_report_{0};
 
   std::mutex mutex_;

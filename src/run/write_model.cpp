@@ -113,6 +113,9 @@ std::int64_t space_needed(const Plan& plan) {
     std::error_code ignored;
     bytes += static_cast<std::int64_t>(fs::file_size(fs::path(donor.path) / name, ignored));
   }
+  // Configuration, index, card, recipe and record, the last by its size per tensor and source.
+  bytes += static_cast<std::int64_t>(plan.config_text.size() + plan.index_text.size() + 3 * plan.recipe.text.size()) + (1 << 16);
+  for (const Job& job : plan.jobs) bytes += 1000 + 600 * static_cast<std::int64_t>(job.sources.size());
   return bytes + bytes / 100;
 }
 

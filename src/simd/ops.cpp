@@ -11,6 +11,8 @@
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
+#include "simd/lane_sum-inl.h"
+
 #ifndef CRUCIBLE_SIMD_OPS_ONCE
 #define CRUCIBLE_SIMD_OPS_ONCE
 namespace crucible::simd {
@@ -21,6 +23,7 @@ struct ElectCall {
   bool normalize;
   double tiny;  // a sum of weights no larger than this is rounding around zero
   double factor;
+  bool zero_is_plus;
   std::int64_t* conflicts;
   std::int64_t* votes;
   std::int64_t* votes_lost;
@@ -35,7 +38,6 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kLanes = 16;            // f64 lanes of every sum
 constexpr int kBlocksAtOnce = 8;      // Philox blocks, 32 numbers
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
 
@@ -205,25 +207,6 @@ std::int64_t CountNonfinite(const float* x, std::int64_t n) {
   return bad;
 }
 
-inline double add_lanes(const double* lanes) {
-  double half[8];
-  for (int i = 0; i < 8; ++i) half[i] = lanes[i] + lanes[i + 8];
-  for (int i = 0; i < 4; ++i) half[i] += half[i + 4];
-  return (half[0] + half[2]) + (half[1] + half[3]);
-}
-
-// Sums term(i) over fixed lanes; element i always lands in lane i % 16.
-template <typename Term>
-HWY_INLINE double lane_sum(std::int64_t n, const Term& term) {
-  double lanes[kLanes] = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int k = 0; k < kLanes; ++k) lanes[k] += term(i + k);
-  }
-  for (int k = 0; i + k < n; ++k) lanes[k] += term(i + k);
-  return add_lanes(lanes);
-}
-
 double SumAbs(const float* x, std::int64_t n) {
   return lane_sum(n, [x](std::int64_t i) HWY_ATTR { return static_cast<double>(bits_to_float(float_to_bits(x[i]) & 0x7FFFFFFFu)); });
 }
@@ -295,7 +278,7 @@ HWY_INLINE float elect_one(float base, const float* const* x, std::int64_t model
     plus = plus || v > 0;
     minus = minus || v < 0;
   }
-  const bool up = sum >= 0;
+  const bool up = c.zero_is_plus ? sum >= 0 : sum > 0;
   double mixed = 0;
   double divisor = 0;
   for (std::int64_t j = 0; j < models; ++j) {
@@ -336,7 +319,7 @@ void Elect(const float* base, const float* const* x, std::int64_t models, const 
       minus = hn::Or(minus, hn::Lt(v, zero));
     }
     conflicts += static_cast<std::int64_t>(hn::CountTrue(d, hn::And(plus, minus)));
-    const auto up = hn::Ge(sum, zero);
+    const auto up = c.zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
     auto mixed = zero;
     auto divisor = zero;
     for (std::int64_t j = 0; j < models; ++j) {
@@ -494,8 +477,8 @@ void elect(const float* base, std::span<const float* const> x, const Election& e
   double total = 0;
   for (const double w : e.weights) total += w < 0 ? -w : w;
   constexpr double kRounding = 1e-12;
-  const ElectCall call{e.scales.data(), e.weights.data(),  e.normalize,         kRounding * total,
-                       e.factor,        &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
+  const ElectCall call{e.scales.data(), e.weights.data(),  e.normalize,         kRounding * total,       e.factor,
+                       e.zero_is_plus,  &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
   HWY_DYNAMIC_DISPATCH(Elect)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 

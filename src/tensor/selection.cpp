@@ -70,4 +70,46 @@ std::int64_t RankCut::ties_to_take(std::int64_t tile) const noexcept {
   return std::max<std::int64_t>(0, take_equal_ - before_[static_cast<std::size_t>(tile)]);
 }
 
+RankCuts::RankCuts(const std::vector<std::int64_t>& takes, std::int64_t tiles, Ties ties) : tiles_(tiles), ties_(ties) {
+  for (const std::int64_t take : takes) cuts_.emplace_back(take);
+}
+
+std::int64_t RankCuts::count_size(int pass) const noexcept {
+  const auto cuts = static_cast<std::int64_t>(cuts_.size());
+  return pass == 0 ? kCoarseBuckets : pass == 1 ? cuts * kFineBuckets : cuts * tiles_;
+}
+
+void RankCuts::reduce(int pass, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) const noexcept {
+  if (pass == 0) return count_coarse(x, n, counts);
+  for (const RankCut& cut : cuts_) {
+    if (pass == 1) {
+      count_fine(x, n, cut.coarse_bucket(), counts);
+      counts += kFineBuckets;
+    } else {
+      counts[tile] += count_equal(x, n, cut.magnitude());
+      counts += tiles_;
+    }
+  }
+}
+
+bool RankCuts::seal(int pass, std::span<const std::uint64_t> counts) noexcept {
+  bool ties_left = false;
+  for (std::size_t i = 0; i < cuts_.size(); ++i) {
+    RankCut& cut = cuts_[i];
+    if (pass == 0) {
+      cut.see_coarse(counts);
+    } else if (pass == 1) {
+      cut.see_fine(counts.subspan(i * static_cast<std::size_t>(kFineBuckets), static_cast<std::size_t>(kFineBuckets)));
+      ties_left = ties_left || cut.needs_ties();
+    } else if (cut.needs_ties()) {
+      cut.see_ties(counts.subspan(i * static_cast<std::size_t>(tiles_), static_cast<std::size_t>(tiles_)));
+    }
+  }
+  return pass == 0 || (ties_ == Ties::kByIndex && ties_left);
+}
+
+std::int64_t RankCuts::kept_bytes() const noexcept {
+  return ties_ == Ties::kByIndex ? static_cast<std::int64_t>(cuts_.size()) * 8 * tiles_ : 0;
+}
+
 }  // namespace crucible

@@ -61,4 +61,32 @@ class CutWalk {
   std::int64_t left_;
 };
 
+// Several cuts through the magnitudes of one tensor, found together: the counting passes over the tiles, in the order in which they
+// are needed.
+class RankCuts {
+ public:
+  enum class Ties {
+    kByIndex,  // elements of a cut's magnitude are taken by lower index
+    kNotSeen,  // only the cuts' magnitudes are wanted
+  };
+  // Cuts after the first takes[i] elements.
+  RankCuts(const std::vector<std::int64_t>& takes, std::int64_t tiles, Ties ties);
+
+  std::int64_t count_size(int pass) const noexcept;
+  // Pass 0 counts the same for every cut.
+  void reduce(int pass, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) const noexcept;
+  // Is one more pass needed?
+  bool seal(int pass, std::span<const std::uint64_t> counts) noexcept;
+
+  const RankCut& operator[](std::size_t i) const noexcept { return cuts_[i]; }
+  std::size_t size() const noexcept { return cuts_.size(); }
+  // Bytes kept for equal magnitudes at most.
+  std::int64_t kept_bytes() const noexcept;
+
+ private:
+  std::vector<RankCut> cuts_;
+  std::int64_t tiles_;
+  Ties ties_;
+};
+
 }  // namespace crucible

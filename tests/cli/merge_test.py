@@ -132,7 +132,7 @@ def every_method_gives_back_a_model_merged_with_itself(box):
         head = "merge_method: %s\nparameters: %s\n" % (method["name"], json.dumps(needed))
         if method["base"] == "required":
             head += "base_model: ./m\nmodels:\n- model: ./n\n"
-            recipe = head if method["name"] == "slerp" else head + "- model: ./o\n"
+            recipe = head if method["name"] in ("slerp", "nearswap", "arcee_fusion") else head + "- model: ./o\n"
         else:
             recipe = head + "models:\n- model: ./m\n" + ("" if method["name"] == "passthrough" else "- model: ./n\n")
         out = box.merge(recipe, "out-" + method["name"])

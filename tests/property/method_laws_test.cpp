@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -24,7 +25,9 @@ Arg random_arg(const Field& f, Rng& rng) {
   if (f.kind == FieldKind::kFlag) return Arg(f.name, below(rng, 2) == 0);
   if (f.kind == FieldKind::kChoice)
     return Arg(f.name, std::string(f.choices[static_cast<std::size_t>(below(rng, std::ssize(f.choices)))].name));
+  if (f.kind == FieldKind::kInteger) return Arg(f.name, static_cast<int>(below(rng, 12)));
   if (std::isfinite(f.limits.low) && std::isfinite(f.limits.high)) return Arg(f.name, uniform(rng, f.limits.low, f.limits.high));
+  if (f.limits.low == 0) return Arg(f.name, pick(rng, {1e-8, 1e-5, 1e-3, 0.25}));  // a tolerance, a step
   return Arg(f.name, pick(rng, {1, 0.5, 2, -0.75, 0.25, 1.5, 0}));
 }
 
@@ -75,7 +78,7 @@ MergeCase random_merge(const Method& method, Rng& rng) {
   merge.seed = rng();
   const std::int64_t n = merge.elems();
   const std::int64_t models = std::min<std::int64_t>(method.max_models, 1 + below(rng, 4));
-  if (method.base != BaseRule::kOnlyListed) merge.base = grid(n, rng);
+  if (method.base == BaseRule::kRequired || (method.base == BaseRule::kOptional && below(rng, 2) == 0)) merge.base = grid(n, rng);
   for (std::int64_t m = 0; m < models; ++m) {
     std::vector<float> x(static_cast<std::size_t>(n));
     std::iota(x.begin(), x.end(), 1.0f);
@@ -98,6 +101,17 @@ bool weights_vanish(const MergeCase& merge) {
   return sum == 0;
 }
 
+// Task vectors that are multiples of the first: the variances over the models are as distinct as its magnitudes.
+void make_spreads_distinct(MergeCase& merge) {
+  for (std::size_t m = 1; m < merge.models.size(); ++m) {
+    const float factor = static_cast<float>(m + 1) * (m % 2 == 0 ? 1.0f : -1.0f);
+    for (std::size_t i = 0; i < merge.models[m].size(); ++i) {
+      const float base = (*merge.base)[i];
+      merge.models[m][i] = base + factor * (merge.models[0][i] - base);
+    }
+  }
+}
+
 // The same numbers; zeros may differ in sign, as 0 * -1 does.
 testing::AssertionResult same(const std::vector<float>& a, const std::vector<float>& b) {
   for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
@@ -107,6 +121,20 @@ testing::AssertionResult same(const std::vector<float>& a, const std::vector<flo
     }
   }
   return testing::AssertionSuccess();
+}
+
+// Coefficients that come from angles are not dyadic: where their sum cancels, the order shows in the last bits of the f64 sum. The
+// planner puts the models into one order, so no output shows it.
+testing::AssertionResult same_but_for_cancelling(const Method& method, const std::vector<float>& a, const std::vector<float>& b) {
+  static const std::set<std::string_view> from_angles = {"karcher", "model_stock", "multislerp", "nuslerp"};
+  if (!from_angles.contains(method.name)) return same(a, b);
+  float largest = 0;
+  for (const float v : a) largest = std::max(largest, std::abs(v));
+  const auto settle = [largest](std::vector<float> x) {
+    for (float& v : x) v = std::abs(v) < 1e-12f * largest ? 0.0f : v;
+    return x;
+  };
+  return same(settle(a), settle(b));
 }
 
 using Result = testing::AssertionResult;
@@ -134,7 +162,7 @@ Result one_model(const Method& method, MergeCase merge, Rng&) {
 }
 
 Result base_fixed(const Method& method, MergeCase merge, Rng& rng) {
-  if (!merge.base) return testing::AssertionFailure() << "a method without a base cannot have this law";
+  if (method.base == BaseRule::kOnlyListed) return testing::AssertionFailure() << "a method without a base cannot have this law";
   merge.base = make_values(kAllValues[static_cast<std::size_t>(below(rng, 5))], merge.elems(), rng);
   for (auto& m : merge.models) m = *merge.base;
   return same(run_kernel(method, merge).out, *merge.base);
@@ -154,14 +182,17 @@ Result zero_weight(const Method& method, MergeCase merge, Rng& rng) {
 
 Result order(const Method& method, MergeCase merge, Rng& rng) {
   if (method.name == "linear" && weights_vanish(merge)) return testing::AssertionSuccess();
-  const auto straight = run_kernel(method, merge).out;
+  const Driven first = run_kernel(method, merge);
+  // Where the data leave a choice, a kernel takes the first model and says so; the planner hands it the models in one order.
+  if (first.remark.find("first model") != std::string::npos) return testing::AssertionSuccess();
+  const std::vector<float>& straight = first.out;
   for (std::size_t i = merge.models.size(); i > 1; --i) {
     const auto k = static_cast<std::size_t>(below(rng, static_cast<std::int64_t>(i)));
     std::swap(merge.models[i - 1], merge.models[k]);
     std::swap(merge.model_args[i - 1], merge.model_args[k]);
     std::swap(merge.names[i - 1], merge.names[k]);
   }
-  return same(run_kernel(method, merge).out, straight);
+  return same_but_for_cancelling(method, run_kernel(method, merge).out, straight);
 }
 
 Result scaled(const Method& method, MergeCase merge, Rng& rng) {
@@ -177,6 +208,7 @@ Result scaled(const Method& method, MergeCase merge, Rng& rng) {
 
 Result permuted(const Method& method, MergeCase merge, Rng& rng, bool rows) {
   if (method.name == "linear" && weights_vanish(merge)) return testing::AssertionSuccess();
+  if (method.name == "sce") make_spreads_distinct(merge);  // equal variances are selected by place
   const auto row = static_cast<std::size_t>(row_length(merge.shape));
   const std::size_t count = rows ? static_cast<std::size_t>(merge.elems()) / row : row;
   std::vector<std::size_t> to(count);

@@ -49,7 +49,12 @@ class Drive {
     spec.global = &global_;
     spec.models = models_;
     spec.random_keys = keys_;
+    spec.tensor = merge.tensor;
+    for (std::size_t i = 0; i < models_.size(); ++i) inputs_.push_back(static_cast<int>(i));
+    spec.inputs = inputs_;
     spec.keep_budget_bytes = options.keep_budget_bytes;
+    run_survey(method, spec);
+    spec.survey = survey_.get();
     kernel_ = method.make_kernel(spec);
     kernel_->prepare();
   }
@@ -66,12 +71,51 @@ class Drive {
     }
     run_pass(true);
     result_.notes = kernel_->notes();
+    result_.remark = kernel_->remark();
     note_untaken(global_);
     for (const Params& p : models_) note_untaken(p);
     return std::move(result_);
   }
 
  private:
+  // The whole model is this one tensor.
+  void run_survey(const Method& method, const KernelSpec& spec) {
+    if (method.make_survey == nullptr) return;
+    NoFindings findings;
+    survey_ = method.make_survey({&spec, 1}, findings);
+    if (survey_ == nullptr) return;
+    Worker worker;
+    Next next = Next::kReduce;
+    for (int pass = 0; next == Next::kReduce; ++pass) {
+      worker.counts.assign(static_cast<std::size_t>(survey_->count_size(pass)), 0);
+      for (std::int64_t t = 0; survey_->wants(pass, 0) && t < tiling_.tiles; ++t) {
+        with_inputs(tiling_.tile(t),
+                    [&](const TileInputs& in) { survey_->see(pass, 0, tiling_.tile(t), in, worker.counts.data(), worker.scratch); });
+      }
+      next = survey_->seal(pass, worker.counts);
+    }
+  }
+
+  // Buffers of exactly the tile's size: a read past the end is seen by the address sanitizer.
+  template <typename Use>
+  void with_inputs(const Tile& tile, const Use& use) const {
+    const auto cut = [&tile](const std::vector<float>& all) {
+      return std::vector<float>(all.begin() + tile.begin, all.begin() + tile.begin + tile.count);
+    };
+    std::vector<float> base;
+    std::vector<std::vector<float>> values;
+    std::vector<const float*> pointers;
+    TileInputs in;
+    if (merge_.base) {
+      base = cut(*merge_.base);
+      in.base = base.data();
+    }
+    for (const auto& m : merge_.models) values.push_back(cut(m));
+    for (const auto& v : values) pointers.push_back(v.data());
+    in.models = pointers;
+    use(in);
+  }
+
   void run_pass(bool mapping) {
     sums_.assign(mapping ? 0 : static_cast<std::size_t>(kernel_->sum_count(result_.reduce_passes)), 0.0);
     parts_.assign(static_cast<std::size_t>(tiling_.tiles), {});
@@ -105,21 +149,10 @@ class Drive {
   }
 
   void process(const Tile& tile, bool mapping, Worker& worker) {
-    // Buffers of exactly the tile's size: a read past the end is seen by the address sanitizer.
-    const auto cut = [&tile](const std::vector<float>& all) {
-      return std::vector<float>(all.begin() + tile.begin, all.begin() + tile.begin + tile.count);
-    };
-    std::vector<float> base;
-    std::vector<std::vector<float>> values;
-    std::vector<const float*> pointers;
-    TileInputs in;
-    if (merge_.base) {
-      base = cut(*merge_.base);
-      in.base = base.data();
-    }
-    for (const auto& m : merge_.models) values.push_back(cut(m));
-    for (const auto& v : values) pointers.push_back(v.data());
-    in.models = pointers;
+    with_inputs(tile, [&](const TileInputs& in) { process(tile, in, mapping, worker); });
+  }
+
+  void process(const Tile& tile, const TileInputs& in, bool mapping, Worker& worker) {
     Part& part = parts_[static_cast<std::size_t>(tile.index)];
     part.measure.models.resize(models_.size());
     if (!mapping) {
@@ -160,6 +193,8 @@ class Drive {
   Params global_;
   std::vector<Params> models_;
   std::vector<RandomKey> keys_;
+  std::vector<int> inputs_;
+  std::unique_ptr<Survey> survey_;
   std::unique_ptr<Kernel> kernel_;
   std::vector<Worker> workers_;
   Rng rng_;

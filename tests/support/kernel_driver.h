@@ -57,6 +57,7 @@ struct Driven {
   std::vector<float> out;
   Measure measure;
   std::vector<Kernel::Note> notes;
+  std::string remark;
   int reduce_passes = 0;
   std::vector<std::string> untaken;            // declared parameters that the kernel did not take
   double note(const std::string& name) const;  // NaN where there is none

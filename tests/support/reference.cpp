@@ -149,10 +149,10 @@ std::vector<std::size_t> ascending(const std::vector<float>& delta, std::size_t 
   return order;
 }
 
-// The largest entries first, equal ones by index: after `skip` of them, `keep` survive.
-void keep_largest(const std::vector<float>& delta, std::size_t skip, std::size_t keep, Survival& s) {
-  std::vector<std::size_t> order(delta.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
+// Of [begin, end), the largest entries first, equal ones by index: after `skip` of them, `keep` survive.
+void keep_largest(const std::vector<float>& delta, std::size_t begin, std::size_t end, std::size_t skip, std::size_t keep, Survival& s) {
+  std::vector<std::size_t> order(end - begin);
+  std::iota(order.begin(), order.end(), begin);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return std::abs(delta[a]) > std::abs(delta[b]); });
   for (std::size_t r = 0; r < order.size(); ++r) s.kept[order[r]] = r >= skip && r < skip + keep ? 1 : 0;
 }
@@ -178,14 +178,17 @@ Survival survive(const Family& family, const MergeCase& merge, std::size_t model
   const double density = number(merge.args_of(model), "density", 1);
   Survival s{std::vector<char>(n, 1), std::vector<double>(n, 1.0)};
   if (family.drop == Drop::kNothing || density >= 1 || n == 0) return s;
-  const auto share = [n](double of) { return static_cast<std::size_t>(of * static_cast<double>(n)); };
+  const auto share = [](double of, std::size_t all) { return static_cast<std::size_t>(of * static_cast<double>(all)); };
   if (density <= 0) {
     s.kept.assign(n, 0);
   } else if (family.drop == Drop::kTrim) {
-    keep_largest(delta, 0, share(density), s);
+    keep_largest(delta, 0, n, 0, share(density, n), s);
   } else if (family.drop == Drop::kBand) {
-    const std::size_t keep = share(density);
-    keep_largest(delta, std::min(share(number(merge.args_of(model), "gamma", 0.01)), n - keep), keep, s);
+    const bool rows = text(merge.global, "rank_scope", "tensor") == "row" && !merge.shape.empty();
+    const std::size_t scope = rows ? static_cast<std::size_t>(merge.shape.back()) : n;
+    const std::size_t keep = share(density, scope);
+    const std::size_t skip = std::min(share(number(merge.args_of(model), "gamma", 0.01), scope), scope - keep);
+    for (std::size_t begin = 0; begin < n; begin += scope) keep_largest(delta, begin, begin + scope, skip, keep, s);
   } else if (family.drop == Drop::kRandom) {
     for (std::size_t i = 0; i < n; ++i) {
       s.p[i] = density;
@@ -220,6 +223,9 @@ Expected task_vectors(const Family& family, const MergeCase& merge) {
   const std::vector<float>& base = *merge.base;
   std::vector<std::vector<double>> w(models, std::vector<double>(n));
   std::vector<double> weights(models);
+  // TIES as in its paper: winners count alike, and a zero sum takes the sign of most elements, told from the f32 differences.
+  const bool paper = text(merge.global, "elect", "mergekit") == "paper";
+  std::vector<double> vote(n);
   for (std::size_t m = 0; m < models; ++m) {
     // Ranks are those of the f32 differences; values stay exact.
     std::vector<float> rounded(n);
@@ -238,9 +244,15 @@ Expected task_vectors(const Family& family, const MergeCase& merge) {
     const double scale = rescale == "l1" && before > 0 && after > 0 ? before / after : 1;
     weights[m] = number(merge.args_of(m), "weight", 1);
     for (std::size_t i = 0; i < n; ++i) {
+      if (s.kept[i] != 0) vote[i] += weights[m] * static_cast<double>(rounded[i]);
       if (s.kept[i] != 0) w[m][i] = weights[m] * (rescale == "per_element" ? delta[i] / s.p[i] : delta[i] * scale);
     }
   }
+  const auto votes_above = std::count_if(vote.begin(), vote.end(), [](double v) { return v > 0; });
+  const auto votes_below = std::count_if(vote.begin(), vote.end(), [](double v) { return v < 0; });
+  const bool zero_is_plus = !paper || text(merge.global, "trim_scope", "tensor") != "model" || votes_above >= votes_below;
+  std::vector<double> divides = weights;
+  if (paper) divides.assign(models, 1.0);
   std::vector<double> here(models);
   for (std::size_t i = 0; i < n; ++i) {
     double sum = 0, size = 0;
@@ -250,13 +262,13 @@ Expected task_vectors(const Family& family, const MergeCase& merge) {
       // A survivor that was divided is an f32 again: among subnormals its last place does not shrink with it.
       size += std::abs(here[m]) + (rescale == "per_element" && here[m] != 0 ? std::abs(weights[m]) * 0x1p-126 : 0);
     }
-    const int side = !family.elect ? 0 : sum >= 0 ? 1 : -1;
-    const double move = lambda * mixed(here, weights, side, normalize);
+    const int side = !family.elect ? 0 : sum > 0 || (sum == 0 && zero_is_plus) ? 1 : -1;
+    const double move = lambda * mixed(here, divides, side, normalize);
     // Division may enlarge the terms: the same factor applies to their size.
-    const double factor = mixed(here, weights, side, false) != 0 ? std::abs(move / mixed(here, weights, side, false)) : 1;
+    const double factor = mixed(here, divides, side, false) != 0 ? std::abs(move / mixed(here, divides, side, false)) : 1;
     const double b = static_cast<double>(base[i]);
     set(e, i, b + move, std::max(std::abs(b), factor * size));
-    if (side != 0 && rescale != "none" && std::abs(sum) < 1e-9 * size) e.other[i] = b + lambda * mixed(here, weights, -side, normalize);
+    if (side != 0 && rescale != "none" && std::abs(sum) < 1e-9 * size) e.other[i] = b + lambda * mixed(here, divides, -side, normalize);
   }
   return e;
 }

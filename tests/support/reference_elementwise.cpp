@@ -219,9 +219,15 @@ Expected reference_sce(const MergeCase& merge) {
   const auto delta = task_vectors_of(merge);
   const double share = number(merge.global, "select_topk", 1);
   const bool mask_deltas = text(merge.global, "select", "deltas") == "deltas";
-  const Selection s = select(delta, share, n);
-  const bool nothing = delta.empty() || std::none_of(s.chosen.begin(), s.chosen.end(), [](char c) { return c != 0; });
-  const Shares shares = nothing ? Shares{} : shares_of(delta, s);
+  // The base moves no variance; rounded differences to it would.
+  std::vector<std::vector<double>> values;
+  for (const auto& model : merge.models) values.push_back(values_of(model));
+  const Selection s = values.empty() ? Selection{std::vector<char>(n, 0), std::vector<char>(n, 0), {}, 0} : select(values, share, n);
+  const bool empty = std::none_of(s.chosen.begin(), s.chosen.end(), [](char c) { return c != 0; });
+  const bool nothing = delta.empty() || (empty && mask_deltas);
+  // No selected position tells the models apart: they weigh the same.
+  Shares shares = nothing || empty ? Shares{} : shares_of(delta, s);
+  if (empty) shares.eta.assign(delta.size(), 1 / static_cast<double>(std::max<std::size_t>(delta.size(), 1)));
   std::vector<double> here(delta.size());
   for (std::size_t i = 0; i < n; ++i) {
     const double b = static_cast<double>((*merge.base)[i]);

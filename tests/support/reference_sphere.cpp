@@ -32,7 +32,11 @@ Real dot_of(const std::vector<double>& x, const std::vector<double>& y, const Li
 // The vectors that a method works on: task vectors where there is a base, else the models.
 std::vector<std::vector<double>> vectors_of(const MergeCase& merge) {
   std::vector<std::vector<double>> all;
-  for (std::size_t m = 0; m < merge.models.size(); ++m) all.push_back(merge.base ? task_vector(merge, m) : values_of(merge.models[m]));
+  for (const auto& model : merge.models) {
+    all.push_back(values_of(model));
+    // Not rounded: angles between task vectors that nearly coincide live in their last digits.
+    for (std::size_t i = 0; merge.base && i < model.size(); ++i) all.back()[i] -= static_cast<double>((*merge.base)[i]);
+  }
   return all;
 }
 double base_at(const MergeCase& merge, std::size_t i) { return merge.base ? static_cast<double>((*merge.base)[i]) : 0.0; }
@@ -290,7 +294,7 @@ Steps by_projection(const std::vector<std::vector<Real>>& gram, bool clamp) {
   Real mean = 0, mean_size = 0, smallest = 1;
   for (std::size_t i = 0; i < n; ++i) {
     norms[i] = std::sqrt(gram[i][i]);
-    if (!(norms[i] > 0)) return steps;
+    if (!(norms[i] > 0)) return by_mean_cosine(gram, clamp);
   }
   std::vector<std::vector<Real>> lower(n, std::vector<Real>(n));
   for (std::size_t i = 0; i < n; ++i) {
@@ -299,7 +303,13 @@ Steps by_projection(const std::vector<std::vector<Real>>& gram, bool clamp) {
       for (std::size_t k = 0; k < j; ++k) rest -= lower[i][k] * lower[j][k];
       if (i == j) {
         smallest = std::min(smallest, rest);
-        if (rest < 1e-6L) return steps;
+        if (rest < 1e-6L) {
+          // Dependent task vectors have no projection; next to that there are no digits left.
+          Steps mean_form = by_mean_cosine(gram, clamp);
+          mean_form.open = mean_form.open || rest > 1e-15L;
+          if (mean_form.open) std::fill(mean_form.size.begin(), mean_form.size.end(), Real(1));
+          return mean_form;
+        }
         lower[i][i] = std::sqrt(rest);
       } else {
         lower[i][j] = rest / lower[j][j];

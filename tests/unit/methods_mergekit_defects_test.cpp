@@ -183,7 +183,9 @@ TEST(NaN, ReachesTheOutput) {
       damaged.models.back()[at] = NAN;
       const auto out = run_kernel(*method, damaged).out;
       EXPECT_TRUE(std::isnan(out[at])) << method->name << ' ' << at;
-      EXPECT_TRUE(method->name == "slerp" || std::isfinite(out[50])) << method->name;
+      // Where the inputs are vectors to the method, one NaN leaves no length of any.
+      static const std::set<std::string_view> of_vectors = {"slerp", "nuslerp", "multislerp", "karcher", "model_stock", "arcee_fusion"};
+      EXPECT_TRUE(of_vectors.contains(method->name) || std::isfinite(out[50])) << method->name;
     }
   }
 }

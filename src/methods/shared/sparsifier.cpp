@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/check.h"
 #include "simd/ops.h"
 #include "tensor/selection.h"
 
@@ -60,45 +61,23 @@ class Bernoulli final : public Sparsifier {
 class MagnitudeBand final : public Sparsifier {
  public:
   MagnitudeBand(const Tiling& tiling, std::int64_t skip, std::int64_t keep)
-      : tiles_(tiling.tiles), keep_(keep), elems_(tiling.elems), outer_(skip + keep), inner_(skip), has_inner_(skip > 0) {}
+      : keep_(keep),
+        elems_(tiling.elems),
+        cuts_(skip > 0 ? std::vector{skip + keep, skip} : std::vector{keep}, tiling.tiles, RankCuts::Ties::kByIndex) {}
 
   Next first() const noexcept override { return Next::kReduce; }
-  std::int64_t count_size(int pass) const noexcept override {
-    const std::int64_t cuts = has_inner_ ? 2 : 1;
-    return pass == 0 ? kCoarseBuckets : pass == 1 ? cuts * kFineBuckets : cuts * tiles_;
-  }
+  std::int64_t count_size(int pass) const noexcept override { return cuts_.count_size(pass); }
   void reduce(int pass, const Tile& tile, const float* delta, std::uint64_t* counts, Scratch&) noexcept override {
-    if (pass == 0) {
-      count_coarse(delta, tile.count, counts);
-    } else if (pass == 1) {
-      count_fine(delta, tile.count, outer_.coarse_bucket(), counts);
-      if (has_inner_) count_fine(delta, tile.count, inner_.coarse_bucket(), counts + kFineBuckets);
-    } else {
-      counts[tile.index] += count_equal(delta, tile.count, outer_.magnitude());
-      if (has_inner_) counts[tiles_ + tile.index] += count_equal(delta, tile.count, inner_.magnitude());
-    }
+    cuts_.reduce(pass, tile.index, delta, tile.count, counts);
   }
   Next seal(int pass, std::span<const std::uint64_t> counts) noexcept override {
-    if (pass == 0) {
-      outer_.see_coarse(counts);
-      inner_.see_coarse(counts);
-      return Next::kReduce;
-    }
-    if (pass == 1) {
-      outer_.see_fine(counts.first(kFineBuckets));
-      if (has_inner_) inner_.see_fine(counts.subspan(kFineBuckets));
-      return outer_.needs_ties() || (has_inner_ && inner_.needs_ties()) ? Next::kReduce : Next::kMap;
-    }
-    const auto tiles = static_cast<std::size_t>(tiles_);
-    if (outer_.needs_ties()) outer_.see_ties(counts.first(tiles));
-    if (has_inner_ && inner_.needs_ties()) inner_.see_ties(counts.subspan(tiles));
-    return Next::kMap;
+    return cuts_.seal(pass, counts) ? Next::kReduce : Next::kMap;
   }
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
-    CutWalk outer(outer_, tile.index);
     std::int64_t count = 0;
-    if (has_inner_) {
-      CutWalk inner(inner_, tile.index);
+    if (cuts_.size() > 1) {
+      CutWalk outer(cuts_[0], tile.index);
+      CutWalk inner(cuts_[1], tile.index);
       for (std::int64_t i = 0; i < tile.count; ++i) {
         const std::uint32_t m = magnitude_bits(delta[i]);
         const bool skipped = inner.inside(m);
@@ -107,29 +86,64 @@ class MagnitudeBand final : public Sparsifier {
         count += keep ? 1 : 0;
       }
     } else {
-      for (std::int64_t i = 0; i < tile.count; ++i) {
-        const bool keep = outer.inside(magnitude_bits(delta[i]));
-        kept[i] = keep ? delta[i] : 0.0f;
-        count += keep ? 1 : 0;
-      }
+      count = keep_inside(cuts_[0], tile.index, delta, kept, tile.count);
     }
     if (measure == nullptr) return;
     measure->elems += tile.count;
     measure->kept += count;
     measure->expected_kept += static_cast<double>(keep_) * static_cast<double>(tile.count) / static_cast<double>(elems_);
   }
-  std::int64_t kept_bytes() const noexcept override { return 2 * 8 * tiles_; }
+  std::int64_t kept_bytes() const noexcept override { return cuts_.kept_bytes(); }
 
  private:
-  std::int64_t tiles_;
   std::int64_t keep_;
   std::int64_t elems_;
-  RankCut outer_;
-  RankCut inner_;
-  bool has_inner_;
+  RankCuts cuts_;  // the outer one, and the inner one where entries are skipped
+};
+
+// The same band in each row. Keys order (magnitude descending, index ascending), as the cuts of whole tensors do.
+class RowBand final : public Sparsifier {
+ public:
+  RowBand(std::int64_t row, std::int64_t skip, std::int64_t keep) : row_(row), skip_(skip), keep_(keep) {}
+
+  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
+    std::uint64_t* keys = scratch.longs(0, row_);
+    for (std::int64_t at = 0; at < tile.count; at += row_) {
+      for (std::int64_t i = 0; i < row_; ++i) keys[i] = std::uint64_t{~magnitude_bits(delta[at + i])} << 32 | static_cast<std::uint32_t>(i);
+      std::fill_n(kept + at, row_, 0.0f);
+      std::nth_element(keys, keys + skip_, keys + row_);
+      if (skip_ + keep_ < row_) std::nth_element(keys + skip_, keys + skip_ + keep_, keys + row_);
+      for (std::int64_t r = skip_; r < skip_ + keep_; ++r) {
+        const auto i = static_cast<std::int64_t>(keys[r] & 0xFFFFFFFFu);
+        kept[at + i] = delta[at + i];
+      }
+    }
+    if (measure == nullptr) return;
+    const std::int64_t count = tile.count / row_ * keep_;
+    measure->elems += tile.count;
+    measure->kept += count;
+    measure->expected_kept += static_cast<double>(count);
+  }
+  std::int64_t scratch_bytes() const noexcept override { return row_ * 8; }
+
+ private:
+  std::int64_t row_;
+  std::int64_t skip_;
+  std::int64_t keep_;
 };
 
 }  // namespace
+
+std::int64_t keep_inside(const RankCut& cut, std::int64_t tile, const float* x, float* kept, std::int64_t n) noexcept {
+  CutWalk walk(cut, tile);
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const bool keep = walk.inside(magnitude_bits(x[i]));
+    kept[i] = keep ? x[i] : 0.0f;
+    count += keep ? 1 : 0;
+  }
+  return count;
+}
 
 std::unique_ptr<Sparsifier> make_keep_all() { return std::make_unique<KeepAll>(); }
 std::unique_ptr<Sparsifier> make_keep_none() { return std::make_unique<KeepNone>(); }
@@ -139,6 +153,11 @@ std::unique_ptr<Sparsifier> make_bernoulli(double density, RandomKey key, Surviv
 std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep) {
   if (keep <= 0) return make_keep_none();
   return std::make_unique<MagnitudeBand>(tiling, skip, keep);
+}
+std::unique_ptr<Sparsifier> make_row_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep) {
+  CHECK(tiling.whole_rows);
+  if (keep <= 0) return make_keep_none();
+  return std::make_unique<RowBand>(tiling.row, skip, keep);
 }
 
 }  // namespace crucible

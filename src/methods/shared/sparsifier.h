@@ -6,6 +6,7 @@
 #include <span>
 
 #include "methods/kernel.h"
+#include "tensor/selection.h"
 
 namespace crucible {
 
@@ -30,6 +31,9 @@ class Sparsifier {
   virtual std::vector<Kernel::Note> notes() const { return {}; }
 };
 
+// kept[i] = x[i] where it lies inside the cut, else 0; `tile` numbers the tile among those that the cut was made of. Returns how many.
+std::int64_t keep_inside(const RankCut& cut, std::int64_t tile, const float* x, float* kept, std::int64_t n) noexcept;
+
 // Sparsifiers use the scratch slots below this number.
 inline constexpr int kSparsifierSlots = 3;
 
@@ -38,6 +42,8 @@ std::unique_ptr<Sparsifier> make_keep_all();
 std::unique_ptr<Sparsifier> make_keep_none();
 // The `keep` entries that follow the `skip` largest magnitudes of the tensor (ties by lower index).
 std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep);
+// The same inside each row, which a tile holds whole.
+std::unique_ptr<Sparsifier> make_row_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep);
 // Each entry with probability `density`; survivors are divided by it when `per_element`.
 enum class Survivors { kAsTheyAre, kDividedByProbability };
 std::unique_ptr<Sparsifier> make_bernoulli(double density, RandomKey key, Survivors survivors);

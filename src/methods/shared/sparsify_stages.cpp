@@ -20,20 +20,29 @@ std::unique_ptr<Sparsifier> drop_at_random(const KernelSpec& spec, std::size_t i
 std::unique_ptr<Sparsifier> keep_band(const KernelSpec& spec, std::size_t i, Rescale) {
   const double density = spec.models[i].take(&Model::density);
   const double gamma = spec.models[i].take(&Model::gamma);
+  // One row is the whole tensor; there the passes over tiles serve rows of any length.
+  const bool rows = spec.global->take(&Global::rank_scope) == RankScope::kRow && spec.tiling.row < spec.tiling.elems;
   if (density >= 1) return make_keep_all();
-  const std::int64_t n = spec.tiling.elems;
+  const std::int64_t n = rows ? spec.tiling.row : spec.tiling.elems;
   const std::int64_t keep = share_of(density, n);
-  return make_magnitude_band(spec.tiling, std::min(share_of(gamma, n), n - keep), keep);
+  const std::int64_t skip = std::min(share_of(gamma, n), n - keep);
+  return rows ? make_row_band(spec.tiling, skip, keep) : make_magnitude_band(spec.tiling, skip, keep);
 }
 
 void check_band(const JobFacts& job, Findings& findings) {
+  const std::int64_t elems = elem_count(*job.shape);
+  const bool rows = job.global->peek(&Global::rank_scope) == RankScope::kRow && row_length(*job.shape) < elems;
+  if (rows && row_length(*job.shape) > kLongestRow) {
+    findings.error(fmt::format("rank_scope: row takes rows of at most {} entries", kLongestRow), "use rank_scope: tensor");
+  }
+  const std::int64_t n = rows ? row_length(*job.shape) : elems;
   for (const Params& model : job.models) {
     const double density = model.peek(&Model::density);
     const double gamma = model.peek(&Model::gamma);
     if (density < 1 && density + gamma > 1) {
       findings.notice("density + gamma is above 1: gamma is cut so that density holds", "mergekit 0.1.4 does the same without a word");
     }
-    if (density < 1 && share_of(gamma, elem_count(*job.shape)) == 0) {
+    if (density < 1 && share_of(gamma, n) == 0) {
       findings.notice("gamma drops no outlier of some tensors (gamma * n rounds to 0): the largest entries are kept there",
                       "mergekit 0.1.4 sets the whole task vector to zero in this case (D2)");
     }

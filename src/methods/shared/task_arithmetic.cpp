@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "methods/shared/global_trim.h"
 #include "simd/ops.h"
 
 namespace crucible::task_arithmetic {
@@ -22,9 +23,12 @@ class TaskArithmeticKernel final : public Kernel {
         normalize_(spec.global->take(&Global::normalize)) {
     const bool can_rescale = spec.global->table().find("rescale").has_value();
     const Rescale rescale = can_rescale ? spec.global->take(&Global::rescale) : Rescale::kNone;
+    const auto declares = [&spec](const char* name) { return spec.global->table().find(name).has_value(); };
+    if (declares("elect")) counts_winners_ = spec.global->take(&Global::elect) == Elect::kPaper;
+    if (counts_winners_ && spec.survey != nullptr) zero_is_plus_ = static_cast<const GlobalTrim&>(*spec.survey).zero_is_plus();
     // Only task vectors are ranked. A job that has none takes the scope all the same: the parameter does reach this arithmetic.
-    if (spec.models.empty() && spec.global->table().find("rank_scope").has_value())
-      static_cast<void>(spec.global->take(&Global::rank_scope));
+    if (spec.models.empty() && declares("rank_scope")) static_cast<void>(spec.global->take(&Global::rank_scope));
+    if (spec.models.empty() && declares("trim_scope")) static_cast<void>(spec.global->take(&Global::trim_scope));
     for (std::size_t i = 0; i < spec.models.size(); ++i) {
       weights_.push_back(spec.models[i].take(&Model::weight));
       sparsifiers_.push_back(design.sparsify == nullptr ? make_keep_all() : design.sparsify(spec, i, rescale));
@@ -32,6 +36,8 @@ class TaskArithmeticKernel final : public Kernel {
       waiting_.push_back(sparsifiers_.back()->first() == Next::kReduce);
     }
     scales_.assign(weights_.size(), 1.0);
+    votes_.assign(weights_.size(), 1.0);
+    if (!counts_winners_) votes_ = weights_;
     if (std::none_of(waiting_.begin(), waiting_.end(), [](bool w) { return w; })) phase_ = after_selection();
   }
 
@@ -156,7 +162,7 @@ class TaskArithmeticKernel final : public Kernel {
     }
     std::vector<std::int64_t> votes(models), lost(models);
     simd::ElectionCounts counts{0, votes, lost};
-    simd::elect(base, kept, {signed_scales, weights_, normalize_, lambda_}, out, tile.count, counts);
+    simd::elect(base, kept, {signed_scales, votes_, normalize_, lambda_, zero_is_plus_}, out, tile.count, counts);
     measure.sign_conflicts += counts.conflicts;
     for (std::size_t i = 0; i < models; ++i) {
       measure.models[i].votes += votes[i];
@@ -169,10 +175,13 @@ class TaskArithmeticKernel final : public Kernel {
   double lambda_;
   bool normalize_;
   bool restores_norm_ = false;
+  bool counts_winners_ = false;  // the divisor of normalize, instead of their weights
+  bool zero_is_plus_ = true;
   bool measured_ = false;  // the sparsifiers reported in the norm pass
   Phase phase_ = Phase::kSelect;
   int pass_ = 0;
   std::vector<double> weights_;
+  std::vector<double> votes_;  // what a winner adds to the divisor
   std::vector<double> scales_;
   std::vector<std::unique_ptr<Sparsifier>> sparsifiers_;
   std::vector<bool> waiting_;
@@ -197,9 +206,22 @@ Field rescale_field(Rescale default_value, bool per_element_exists) {
       .with_default(static_cast<int>(default_value))
       .neutral(static_cast<int>(Rescale::kNone));
 }
-Field rank_scope_field() {
+Field rank_scope_field(RankScope default_value) {
   return field(&Global::rank_scope, "rank_scope", "among which entries magnitudes are ranked: the row (last axis), or the whole tensor",
-               {{"row", {}}, {"tensor", {}}});
+               {{"row", {}}, {"tensor", {}}})
+      .with_default(static_cast<int>(default_value));
+}
+Field trim_scope_field() {
+  return field(&Global::trim_scope, "trim_scope",
+               "among which entries the largest are kept: those of a tensor, or those of the whole model (the paper's form)",
+               {{"tensor", {}}, {"model", {}}});
+}
+Field elect_field() {
+  return field(
+      &Global::elect, "elect",
+      "mergekit: a zero sum counts as +, and normalize divides by the winners' weights; paper: a zero sum takes the sign that most "
+      "elements of the merge elect, and normalize divides by the number of winners (needs trim_scope: model)",
+      {{"mergekit", {}}, {"paper", {}}});
 }
 Field weight_field() { return field(&Model::weight, "weight", "weight of the model's task vector").symbol("w_i").required().neutral(1.0); }
 Field density_field() {

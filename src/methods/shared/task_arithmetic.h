@@ -20,6 +20,8 @@ namespace crucible::task_arithmetic {
 
 enum class Rescale { kL1, kNone, kPerElement };
 enum class RankScope { kRow, kTensor };
+enum class TrimScope { kTensor, kModel };
+enum class Elect { kMergekit, kPaper };
 
 // The parameters of the whole family; a method picks those that it uses.
 struct Global {
@@ -27,6 +29,8 @@ struct Global {
   double lambda = 1.0;
   Rescale rescale = Rescale::kNone;
   RankScope rank_scope = RankScope::kRow;
+  TrimScope trim_scope = TrimScope::kTensor;
+  Elect elect = Elect::kMergekit;
 };
 struct Model {
   double weight = 1.0;
@@ -40,7 +44,9 @@ struct Model {
 Field normalize_field(bool default_value);
 Field lambda_field();
 Field rescale_field(Rescale default_value, bool per_element_exists);
-Field rank_scope_field();
+Field rank_scope_field(RankScope default_value);
+Field trim_scope_field();
+Field elect_field();
 Field weight_field();
 Field density_field();
 Field gamma_field();

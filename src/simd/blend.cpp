@@ -1,0 +1,250 @@
+#include "simd/blend.h"
+
+#include <algorithm>
+#include <cmath>
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/blend.cpp"
+#include <hwy/foreach_target.h>  // includes this file again for each level
+#include <hwy/highway.h>
+
+// Plain loops, which the compiler vectorizes for the level of the enclosing region, over blocks whose f64 intermediates stay in the
+// first cache level.
+HWY_BEFORE_NAMESPACE();
+namespace crucible::simd {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr std::int64_t kBlock = 256;
+constexpr int kLanes = 16;
+
+HWY_INLINE double wide(float v) { return static_cast<double>(v); }
+HWY_INLINE double absolute(double v) { return v < 0 ? -v : v; }
+
+void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT out, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double a = wide(base[i]);
+    const double b = wide(x[i]);
+    const double distance = absolute(b - a);
+    const double share = t / (distance > 1e-6 ? distance : 1e-6);
+    const double w = share < 1 ? share : 1;
+    const float moved = static_cast<float>(w * b + (1 - w) * a);
+    out[i] = w == 0 && distance == distance ? base[i] : moved;
+  }
+}
+
+// 1 where a task vector's entry is active, else 0.
+HWY_INLINE double activity(double entry, double epsilon) { return absolute(entry) <= epsilon ? 0.0 : 1.0; }
+
+void MergeActive(const float* base, const float* const* x, std::int64_t models, double epsilon, const double* scales,
+                 float* HWY_RESTRICT out, std::int64_t n) {
+  double sum[kBlock];
+  double active[kBlock];
+  double scale[kBlock];  // of the last active model: the one that counts where there is no other
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    const std::int64_t m = std::min(n - at, kBlock);
+    for (std::int64_t k = 0; k < m; ++k) sum[k] = active[k] = scale[k] = 0;
+    for (std::int64_t j = 0; j < models; ++j) {
+      const float* xj = x[j] + at;
+      const float* b = base + at;
+      const double own = scales[j];
+      for (std::int64_t k = 0; k < m; ++k) {
+        const double entry = wide(xj[k]) - wide(b[k]);
+        const double here = activity(entry, epsilon);
+        sum[k] += here == 0 ? 0.0 : entry;
+        active[k] += here;
+        scale[k] = here == 0 ? scale[k] : own;
+      }
+    }
+    for (std::int64_t k = 0; k < m; ++k) {
+      const double mean = sum[k] / (active[k] > 1 ? active[k] : 1.0);
+      const double mixed = mean * (active[k] == 1 ? scale[k] : 1.0);
+      const float moved = static_cast<float>(wide(base[at + k]) + mixed);
+      out[at + k] = mixed == 0 ? base[at + k] : moved;
+    }
+  }
+}
+
+void CountActive(const float* base, const float* const* x, std::int64_t models, double epsilon, std::uint64_t* unique,
+                 std::uint64_t* shared, std::int64_t n) {
+  double active[kBlock];
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    const std::int64_t m = std::min(n - at, kBlock);
+    const float* b = base + at;
+    for (std::int64_t k = 0; k < m; ++k) active[k] = 0;
+    for (std::int64_t j = 0; j < models; ++j) {
+      const float* xj = x[j] + at;
+      for (std::int64_t k = 0; k < m; ++k) active[k] += activity(wide(xj[k]) - wide(b[k]), epsilon);
+    }
+    for (std::int64_t j = 0; j < models; ++j) {
+      const float* xj = x[j] + at;
+      std::uint64_t alone = 0;
+      std::uint64_t all = 0;
+      for (std::int64_t k = 0; k < m; ++k) {
+        const std::uint64_t here = absolute(wide(xj[k]) - wide(b[k])) <= epsilon ? 0 : 1;
+        const std::uint64_t single = active[k] == 1 ? 1 : 0;
+        all += here;
+        alone += here & single;
+      }
+      unique[j] += alone;
+      shared[j] += all - alone;
+    }
+  }
+}
+
+void Spread(const float* const* x, std::int64_t models, float* HWY_RESTRICT out, std::int64_t n) {
+  const hn::ScalableTag<double> d;
+  double sum[kBlock] = {};
+  double squares[kBlock] = {};
+  const auto count = static_cast<double>(models);
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    const std::int64_t m = std::min(n - at, kBlock);
+    for (std::int64_t k = 0; k < m; ++k) sum[k] = squares[k] = 0;
+    // Distances from the first model: n * sum of squares - square of the sum loses no more than a factor 2n to cancellation then,
+    // since one of the distances is 0, and is exactly 0 where all models agree.
+    const float* first = x[0] + at;
+    for (std::int64_t j = 1; j < models; ++j) {
+      const float* xj = x[j] + at;
+      for (std::int64_t k = 0; k < m; ++k) {
+        const double distance = wide(xj[k]) - wide(first[k]);
+        sum[k] += distance;
+        squares[k] += distance * distance;
+      }
+    }
+    for (std::int64_t k = 0; k < m; ++k) squares[k] = count * squares[k] - sum[k] * sum[k];
+    // The whole block: what lies past its end is not used.
+    for (std::int64_t k = 0; k < kBlock; k += static_cast<std::int64_t>(hn::Lanes(d)))
+      hn::StoreU(hn::Sqrt(hn::LoadU(d, squares + k)), d, squares + k);
+    for (std::int64_t k = 0; k < m; ++k) out[at + k] = static_cast<float>(squares[k]);
+  }
+}
+
+void MergeMajority(const float* base, const float* const* x, std::int64_t models, const double* weights, double floor,
+                   float* HWY_RESTRICT out, std::int64_t n, std::int64_t* conflicts, std::int64_t* votes, std::int64_t* votes_lost) {
+  double sum[kBlock];
+  double mixed[kBlock];
+  double divisor[kBlock];
+  std::uint64_t plus[kBlock];
+  std::uint64_t minus[kBlock];
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    const std::int64_t m = std::min(n - at, kBlock);
+    const float* b = base + at;
+    for (std::int64_t k = 0; k < m; ++k) {
+      sum[k] = mixed[k] = divisor[k] = 0;
+      plus[k] = minus[k] = 0;
+    }
+    for (std::int64_t j = 0; j < models; ++j) {
+      const float* xj = x[j] + at;
+      for (std::int64_t k = 0; k < m; ++k) {
+        const double entry = wide(xj[k]) - wide(b[k]);
+        sum[k] += entry;
+        plus[k] |= entry > 0 ? 1 : 0;
+        minus[k] |= entry < 0 ? 1 : 0;
+      }
+    }
+    for (std::int64_t j = 0; j < models; ++j) {
+      const float* xj = x[j] + at;
+      const double weight = weights[j];
+      std::uint64_t voted = 0;
+      std::uint64_t won = 0;
+      for (std::int64_t k = 0; k < m; ++k) {
+        const double entry = wide(xj[k]) - wide(b[k]);
+        const double along = sum[k] >= 0 ? entry : -entry;
+        const double wins = along > 0 ? 1.0 : 0.0;
+        mixed[k] += along > 0 ? weight * entry : 0.0;
+        divisor[k] += wins * weight;
+        won += along > 0 ? 1 : 0;
+        voted += entry != 0 && entry == entry ? 1 : 0;
+      }
+      votes[j] += static_cast<std::int64_t>(voted);
+      votes_lost[j] += static_cast<std::int64_t>(voted - won);
+    }
+    std::uint64_t split = 0;
+    for (std::int64_t k = 0; k < m; ++k) {
+      split += plus[k] & minus[k];
+      const double moved_by = mixed[k] / (divisor[k] > floor ? divisor[k] : floor);
+      // A NaN is on no side; dropping it would hide a damaged input.
+      const double change = sum[k] == sum[k] ? moved_by : sum[k];
+      const float moved = static_cast<float>(wide(b[k]) + change);
+      out[at + k] = change == 0 ? b[k] : moved;
+    }
+    *conflicts += static_cast<std::int64_t>(split);
+  }
+}
+
+void ScaledDistance(const float* x, const float* y, double factor, float* HWY_RESTRICT out, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(factor * absolute(wide(x[i]) - wide(y[i])));
+}
+
+double LargestDistance(const float* x, const float* y, std::int64_t n) {
+  double lanes[kLanes] = {};
+  const auto see = [&](std::int64_t i, int k) HWY_ATTR {
+    const double distance = absolute(wide(x[i]) - wide(y[i]));
+    lanes[k] = distance > lanes[k] ? distance : lanes[k];
+  };
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int k = 0; k < kLanes; ++k) see(i + k, k);
+  }
+  for (int k = 0; i + k < n; ++k) see(i + k, k);
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
+std::int64_t TakeFrom(const float* score, double limit, const float* x, const float* y, float* HWY_RESTRICT out, std::int64_t n) {
+  std::int64_t left = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const bool below = wide(score[i]) < limit;
+    out[i] = below ? y[i] : x[i];
+    left += below ? 1 : 0;
+  }
+  return n - left;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace crucible::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace crucible::simd {
+
+HWY_EXPORT(NearSwap);
+HWY_EXPORT(MergeActive);
+HWY_EXPORT(CountActive);
+HWY_EXPORT(Spread);
+HWY_EXPORT(MergeMajority);
+HWY_EXPORT(ScaledDistance);
+HWY_EXPORT(LargestDistance);
+HWY_EXPORT(TakeFrom);
+
+void near_swap(const float* base, const float* x, double t, float* out, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(NearSwap)(base, x, t, out, n);
+}
+void merge_active(const float* base, std::span<const float* const> x, double epsilon, std::span<const double> scales, float* out,
+                  std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(MergeActive)(base, x.data(), static_cast<std::int64_t>(x.size()), epsilon, scales.data(), out, n);
+}
+void count_active(const float* base, std::span<const float* const> x, double epsilon, std::uint64_t* unique, std::uint64_t* shared,
+                  std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(CountActive)(base, x.data(), static_cast<std::int64_t>(x.size()), epsilon, unique, shared, n);
+}
+void spread(std::span<const float* const> x, float* out, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(Spread)(x.data(), static_cast<std::int64_t>(x.size()), out, n);
+}
+void merge_majority(const float* base, std::span<const float* const> x, std::span<const double> weights, double floor, float* out,
+                    std::int64_t n, VoteCounts& counts) noexcept {
+  HWY_DYNAMIC_DISPATCH(MergeMajority)
+  (base, x.data(), static_cast<std::int64_t>(x.size()), weights.data(), floor, out, n, &counts.conflicts, counts.votes.data(),
+   counts.votes_lost.data());
+}
+void scaled_distance(const float* x, const float* y, double factor, float* out, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(ScaledDistance)(x, y, factor, out, n);
+}
+double largest_distance(const float* x, const float* y, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(LargestDistance)(x, y, n); }
+std::int64_t take_from(const float* score, double limit, const float* x, const float* y, float* out, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(TakeFrom)(score, limit, x, y, out, n);
+}
+
+}  // namespace crucible::simd
+#endif

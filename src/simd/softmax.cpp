@@ -1,0 +1,157 @@
+#include "simd/softmax.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/softmax.cpp"
+#include <hwy/foreach_target.h>  // includes this file again for each level
+#include <hwy/highway.h>
+
+// Plain loops, which the compiler vectorizes for the level of the enclosing region. No branch, no table, no integer conversion.
+HWY_BEFORE_NAMESPACE();
+namespace crucible::simd {
+namespace HWY_NAMESPACE {
+
+constexpr std::int64_t kBlock = 256;
+constexpr int kLanes = 16;
+
+HWY_INLINE std::uint64_t bits_of(double v) { return std::bit_cast<std::uint64_t>(v); }
+HWY_INLINE double from_bits(std::uint64_t v) { return std::bit_cast<double>(v); }
+
+// ln 2 in two parts: the first has 20 zero bits at its end, so that its product with an exponent is exact.
+constexpr double kLn2High = 0x1.62e42fee00000p-1;
+constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
+
+// exp of x in [-708, 0]; what lies below counts as -708. NaN stays NaN.
+HWY_INLINE double exp_of(double x) {
+  constexpr double kLog2E = 0x1.71547652b82fep+0;
+  constexpr double kToInteger = 0x1.8p+52;  // adding it rounds to an integer, which then stands in the lowest bits
+  const double bounded = x < -708 ? -708.0 : x;
+  const double shifted = bounded * kLog2E + kToInteger;
+  const double k = shifted - kToInteger;
+  const double r = (bounded - k * kLn2High) - k * kLn2Low;  // |r| <= ln 2 / 2
+  // The Taylor series of (exp(r) - 1 - r) / r^2; the rest is below 2^-57.
+  double p = 1.0 / 6227020800.0;
+  p = p * r + 1.0 / 479001600.0;
+  p = p * r + 1.0 / 39916800.0;
+  p = p * r + 1.0 / 3628800.0;
+  p = p * r + 1.0 / 362880.0;
+  p = p * r + 1.0 / 40320.0;
+  p = p * r + 1.0 / 5040.0;
+  p = p * r + 1.0 / 720.0;
+  p = p * r + 1.0 / 120.0;
+  p = p * r + 1.0 / 24.0;
+  p = p * r + 1.0 / 6.0;
+  p = p * r + 0.5;
+  const double e = 1.0 + (r + r * r * p);
+  const double scaled = from_bits(bits_of(e) + (bits_of(shifted) << 52));  // times 2^k
+  return x == x ? scaled : x;
+}
+
+// ln(1 + u) for u > -1 where 1 + u is normal; where 1 + u is near 1, u keeps all its digits.
+HWY_INLINE double log_of_one_plus(double u) {
+  constexpr std::uint64_t kSqrtHalf = 0x3FE6A09E667F3BCDu;
+  constexpr std::uint64_t kOffset = std::uint64_t{1024} << 52;  // keeps the exponent positive
+  constexpr std::uint64_t kTwo52 = 0x4330000000000000u;         // bits of 2^52: an integer put into its lowest bits is added to it
+  const double f = 1.0 + u;
+  // f = 2^k * m with m in [sqrt(1/2), sqrt(2)).
+  const std::uint64_t biased = (bits_of(f) - kSqrtHalf + kOffset) >> 52;
+  const double k = from_bits(kTwo52 + biased) - (0x1p+52 + 1024.0);
+  const double m = from_bits(bits_of(f) - (biased << 52) + kOffset);
+  const double v = k == 0 ? u : m - 1.0;
+  const double s = v / (2.0 + v);
+  const double z = s * s;
+  // 2 artanh(s) = 2 s + s z (2/3 + 2/5 z + ...); |s| <= 0.172, the rest is below 2^-57.
+  double p = 2.0 / 23.0;
+  p = p * z + 2.0 / 21.0;
+  p = p * z + 2.0 / 19.0;
+  p = p * z + 2.0 / 17.0;
+  p = p * z + 2.0 / 15.0;
+  p = p * z + 2.0 / 13.0;
+  p = p * z + 2.0 / 11.0;
+  p = p * z + 2.0 / 9.0;
+  p = p * z + 2.0 / 7.0;
+  p = p * z + 2.0 / 5.0;
+  p = p * z + 2.0 / 3.0;
+  return k * kLn2High + (2.0 * s + (s * z * p + k * kLn2Low));
+}
+
+HWY_INLINE double add_lanes(const double* lanes) {
+  double half[8];
+  for (int i = 0; i < 8; ++i) half[i] = lanes[i] + lanes[i + 8];
+  for (int i = 0; i < 4; ++i) half[i] += half[i + 4];
+  return (half[0] + half[2]) + (half[1] + half[3]);
+}
+
+// Adds n values to fixed lanes; value i to lane i % 16.
+HWY_INLINE void add_to_lanes(const double* values, std::int64_t n, double* lanes) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int k = 0; k < kLanes; ++k) lanes[k] += values[i + k];
+  }
+  for (int k = 0; i + k < n; ++k) lanes[k] += values[i + k];
+}
+
+float Largest(const float* x, std::int64_t n) {
+  float lanes[kLanes];
+  for (float& lane : lanes) lane = -std::numeric_limits<float>::infinity();
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int k = 0; k < kLanes; ++k) lanes[k] = x[i + k] > lanes[k] ? x[i + k] : lanes[k];
+  }
+  for (int k = 0; i + k < n; ++k) lanes[k] = x[i + k] > lanes[k] ? x[i + k] : lanes[k];
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
+double ExpAndSum(const float* x, double shift, double* HWY_RESTRICT out, std::int64_t n) {
+  double lanes[kLanes] = {};
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    const std::int64_t m = std::min(n - at, kBlock);
+    for (std::int64_t k = 0; k < m; ++k) out[at + k] = exp_of(static_cast<double>(x[at + k]) - shift);
+    add_to_lanes(out + at, m, lanes);
+  }
+  return add_lanes(lanes);
+}
+
+double Divergence(const double* e, double e_sum, const double* f, double f_sum, double floor, std::int64_t n) {
+  double lanes[kLanes] = {};
+  double terms[kBlock];
+  const double e_factor = 1.0 / e_sum;
+  const double f_factor = 1.0 / f_sum;
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    const std::int64_t m = std::min(n - at, kBlock);
+    for (std::int64_t k = 0; k < m; ++k) {
+      const double p = e[at + k] * e_factor + floor;
+      const double q = f[at + k] * f_factor + floor;
+      const double difference = p - q;
+      terms[k] = p * log_of_one_plus(difference / q) - difference;
+    }
+    add_to_lanes(terms, m, lanes);
+  }
+  return add_lanes(lanes);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace crucible::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace crucible::simd {
+
+HWY_EXPORT(Largest);
+HWY_EXPORT(ExpAndSum);
+HWY_EXPORT(Divergence);
+
+float largest(const float* x, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(Largest)(x, n); }
+double exp_and_sum(const float* x, double shift, double* out, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(ExpAndSum)(x, shift, out, n);
+}
+double divergence(const double* e, double e_sum, const double* f, double f_sum, double floor, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(Divergence)(e, e_sum, f, f_sum, floor, n);
+}
+
+}  // namespace crucible::simd
+#endif

@@ -1,0 +1,251 @@
+// The loops of simd/blend.h and simd/softmax.h: against plain twins and the standard library, on every CPU level: equal bits.
+#include "simd/blend.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+
+#include "simd/ops.h"
+#include "simd/softmax.h"
+#include "support/kernel_driver.h"
+#include "tensor/selection.h"
+
+namespace crucible::test {
+namespace {
+
+using Floats = std::vector<float>;
+double d(float x) { return static_cast<double>(x); }
+
+template <typename Test>
+void at_every_level(const Test& test) {
+  for (const std::string& level : simd::available_levels()) {
+    ASSERT_TRUE(simd::limit_level(level));
+    SCOPED_TRACE(level);
+    test();
+  }
+  simd::limit_level("");
+}
+
+double ulps(double got, double expected) {
+  const double unit = std::abs(std::nextafter(expected, INFINITY) - expected);
+  return std::abs(got - expected) / unit;
+}
+
+TEST(Softmax, ExpIsRightToTwoUnits) {
+  Rng rng(1);
+  Floats x;
+  for (int i = 0; i < 20000; ++i) x.push_back(static_cast<float>(-std::pow(10.0, uniform(rng, -9, 2.85))));
+  for (const float special : {0.0f, -0.0f, -0x1p-149f, -0.34657359f, -0.34657360f, -707.9f}) x.push_back(special);
+  const auto n = std::ssize(x);
+  std::vector<double> first;
+  at_every_level([&] {
+    std::vector<double> out(x.size());
+    const double sum = simd::exp_and_sum(x.data(), 0, out.data(), n);
+    double worst = 0, expected_sum = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      worst = std::max(worst, x[i] > -708 ? ulps(out[i], std::exp(d(x[i]))) : 0);
+      expected_sum += out[i];
+    }
+    EXPECT_LE(worst, 2);
+    EXPECT_NEAR(sum, expected_sum, 1e-9 * sum);
+    if (first.empty()) first = out;
+    EXPECT_EQ(out, first);
+  });
+}
+
+TEST(Softmax, ExpOfWhatIsNotANumberOrFarBelow) {
+  const Floats x = {NAN, -INFINITY, -1e30f, -708.5f, 0};
+  at_every_level([&] {
+    double out[5];
+    const double sum = simd::exp_and_sum(x.data(), 0, out, 5);
+    EXPECT_TRUE(std::isnan(out[0]));
+    EXPECT_TRUE(std::isnan(sum));
+    for (int i = 1; i < 4; ++i) EXPECT_NEAR(out[i], 0, 1e-300) << i;
+    EXPECT_EQ(out[4], 1);
+  });
+}
+
+// One term: e and f are the probabilities themselves.
+double term(double p, double q) { return simd::divergence(&p, 1, &q, 1, 0, 1); }
+
+TEST(Softmax, LogIsRightToTwoUnits) {
+  Rng rng(2);
+  at_every_level([&] {
+    double worst = 0;
+    for (int i = 0; i < 40000; ++i) {
+      // Ratios near 1 and far from it. With q = 1 the ratio less 1 is exact where p is not tiny.
+      const double p =
+          i % 2 == 0 ? 1 + std::ldexp(uniform(rng, -0.99, 1), -static_cast<int>(below(rng, 40))) : std::pow(10.0, uniform(rng, -8, 8));
+      const auto wide = static_cast<long double>(p);
+      const long double product = wide * std::log(wide), difference = wide - 1;
+      const long double error = std::abs(static_cast<long double>(term(p, 1)) - (product - difference));
+      // What the log may be off by, its product's rounding, and that of the subtraction.
+      const long double unit = std::abs(product) + std::max(std::abs(difference), std::abs(product - difference)) / 2;
+      if (unit > 0) worst = std::max(worst, static_cast<double>(error / unit / 0x1p-52L));
+    }
+    EXPECT_LE(worst, 2);
+    EXPECT_GT(worst, 0.1) << "no library is that exact: this measures nothing";
+    EXPECT_EQ(term(0.25, 0.25), 0);
+    EXPECT_TRUE(std::isnan(term(NAN, 0.5)));
+    EXPECT_TRUE(std::isnan(term(0.5, NAN)));
+  });
+}
+
+TEST(Softmax, SmallDivergencesKeepTheirDigits) {
+  // p = q (1 + u): q ((1 + u) ln(1 + u) - u), about q u^2 / 2. The product p ln(p / q) alone is off by a part in 1e16 / u.
+  for (const int exponent : {-5, -10, -15, -20}) {
+    const double u = std::ldexp(1.0, exponent), q = 0.25;
+    const long double l = u;
+    const long double expected =
+        0.25L * (l * l / 2 - l * l * l / 6 + l * l * l * l / 12 - l * l * l * l * l / 20 + l * l * l * l * l * l / 30);
+    EXPECT_NEAR(term(q * (1 + u), q) / static_cast<double>(expected), 1, 1e-15 / u + 3 * std::pow(u, 5)) << exponent;
+  }
+}
+
+TEST(Softmax, SameBitsOnEveryLevelAtEveryLength) {
+  for (const std::int64_t n : {0, 1, 2, 3, 15, 16, 17, 255, 256, 257, 1000}) {
+    Rng rng(static_cast<std::uint64_t>(n));
+    const Floats x = make_values(Values::kNormal, n, rng), y = make_values(Values::kBFloat, n, rng);
+    std::vector<std::uint64_t> first;
+    at_every_level([&] {
+      std::vector<double> e(x.size()), f(x.size());
+      const float top = simd::largest(x.data(), n);
+      EXPECT_EQ(top, n == 0 ? -INFINITY : *std::max_element(x.begin(), x.end()));
+      const double es = simd::exp_and_sum(x.data(), d(top), e.data(), n);
+      const double fs = simd::exp_and_sum(y.data(), d(simd::largest(y.data(), n)), f.data(), n);
+      const double kl = simd::divergence(e.data(), es, f.data(), fs, 1e-8, n);
+      std::vector<std::uint64_t> bits = {std::bit_cast<std::uint64_t>(es), std::bit_cast<std::uint64_t>(fs),
+                                         std::bit_cast<std::uint64_t>(kl)};
+      for (const double v : e) bits.push_back(std::bit_cast<std::uint64_t>(v));
+      if (first.empty()) first = bits;
+      EXPECT_EQ(bits, first) << n;
+    });
+  }
+}
+
+TEST(Softmax, LargestPassesOverNan) {
+  at_every_level([] {
+    Floats x(40, -3.0f);
+    x[3] = NAN, x[22] = 5, x[39] = NAN;
+    EXPECT_EQ(simd::largest(x.data(), 40), 5);
+    EXPECT_EQ(simd::largest(x.data(), 20), -3);
+  });
+}
+
+TEST(Blend, SpreadIsTheScaledDeviation) {
+  Rng rng(3);
+  at_every_level([&] {
+    for (const std::size_t models : {1u, 2u, 3u, 7u}) {
+      for (const std::int64_t n : {1, 5, 255, 256, 300}) {
+        std::vector<Floats> x;
+        for (std::size_t m = 0; m < models; ++m) x.push_back(make_values(m % 2 == 0 ? Values::kNormal : Values::kFew, n, rng));
+        std::vector<const float*> pointers;
+        for (const auto& v : x) pointers.push_back(v.data());
+        Floats out(static_cast<std::size_t>(n));
+        simd::spread(pointers, out.data(), n);
+        for (std::size_t i = 0; i < out.size(); ++i) {
+          long double mean = 0, square = 0;
+          for (const auto& v : x) mean += static_cast<long double>(v[i]) / static_cast<long double>(models);
+          for (const auto& v : x) square += (static_cast<long double>(v[i]) - mean) * (static_cast<long double>(v[i]) - mean);
+          const double expected = static_cast<double>(std::sqrt(square * static_cast<long double>(models)));
+          EXPECT_NEAR(d(out[i]), expected, 1e-7 * expected) << models << ' ' << i;
+        }
+        for (auto& v : x) v = x[0];
+        std::vector<const float*> same;
+        for (const auto& v : x) same.push_back(v.data());
+        simd::spread(same, out.data(), n);
+        EXPECT_EQ(out, Floats(out.size(), 0.0f));
+      }
+    }
+  });
+}
+
+TEST(Blend, CountActive) {
+  Rng rng(4);
+  at_every_level([&] {
+    for (const std::int64_t n : {1, 17, 256, 600}) {
+      const Floats base = make_values(Values::kFew, n, rng);
+      const std::vector<Floats> x = {make_values(Values::kFew, n, rng), make_values(Values::kFew, n, rng), base};
+      const float* pointers[3] = {x[0].data(), x[1].data(), x[2].data()};
+      std::uint64_t unique[3] = {1000, 0, 0}, shared[3] = {0, 0, 0}, expected[2][3] = {{1000, 0, 0}, {0, 0, 0}};
+      simd::count_active(base.data(), pointers, 0.2, unique, shared, n);
+      for (std::size_t i = 0; i < base.size(); ++i) {
+        std::vector<std::size_t> active;
+        for (std::size_t m = 0; m < 3; ++m) {
+          if (std::abs(d(x[m][i]) - d(base[i])) > 0.2) active.push_back(m);
+        }
+        for (const std::size_t m : active) ++expected[active.size() > 1 ? 1 : 0][m];
+      }
+      for (std::size_t m = 0; m < 3; ++m) {
+        EXPECT_EQ(unique[m], expected[0][m]) << m;
+        EXPECT_EQ(shared[m], expected[1][m]) << m;
+      }
+    }
+  });
+}
+
+TEST(Blend, MajorityVotesPassANanOn) {
+  const Floats base(20, 1.0f);
+  Floats x(20, 2.0f), y(20, 0.5f);
+  x[18] = NAN;
+  const float* both[2] = {x.data(), y.data()};
+  const double weights[2] = {0.75, 0.25};
+  at_every_level([&] {
+    Floats out(20);
+    std::vector<std::int64_t> votes(2), lost(2);
+    simd::VoteCounts counts{0, votes, lost};
+    simd::merge_majority(base.data(), both, weights, 1e-6, out.data(), 20, counts);
+    for (std::size_t i = 0; i < 20; ++i) EXPECT_TRUE(i == 18 ? std::isnan(out[i]) : out[i] == 2) << i;
+    EXPECT_EQ(counts.conflicts, 19);
+    EXPECT_EQ(votes[0], 19);
+    EXPECT_EQ(lost[1], 19);
+  });
+}
+
+TEST(Blend, LargestDistanceAndTaking) {
+  Floats x(50, 1.0f), y(50, 1.0f);
+  x[33] = -4;
+  x[7] = NAN;
+  Floats score(50, 1.0f);
+  score[2] = 3, score[49] = 2, score[5] = NAN;
+  at_every_level([&] {
+    EXPECT_EQ(simd::largest_distance(x.data(), y.data(), 50), 5);
+    Floats out(50);
+    EXPECT_EQ(simd::take_from(score.data(), 2, Floats(50, 8.0f).data(), y.data(), out.data(), 50), 3);
+    for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(out[i], i == 2 || i == 5 || i == 49 ? 8 : 1) << i;
+  });
+}
+
+// Several cuts at once against a sort.
+TEST(RankCuts, FindTheirMagnitudesTogether) {
+  Rng rng(5);
+  for (int round = 0; round < 20; ++round) {
+    const std::int64_t n = 1 + below(rng, 900), tile = 100, tiles = (n + tile - 1) / tile;
+    const Floats x = make_values(kAllValues[static_cast<std::size_t>(below(rng, std::ssize(kAllValues)))], n, rng);
+    const std::vector<std::int64_t> takes = {1 + below(rng, n), n, 1 + below(rng, n)};
+    RankCuts cuts(takes, tiles, RankCuts::Ties::kByIndex);
+    bool more = true;
+    for (int pass = 0; more; ++pass) {
+      std::vector<std::uint64_t> counts(static_cast<std::size_t>(cuts.count_size(pass)));
+      for (std::int64_t t = 0; t < tiles; ++t) cuts.reduce(pass, t, x.data() + t * tile, std::min(tile, n - t * tile), counts.data());
+      more = cuts.seal(pass, counts);
+    }
+    std::vector<std::uint32_t> sorted;
+    for (const float v : x) sorted.push_back(magnitude_bits(v));
+    std::sort(sorted.rbegin(), sorted.rend());
+    for (std::size_t c = 0; c < takes.size(); ++c) {
+      EXPECT_EQ(cuts[c].magnitude(), sorted[static_cast<std::size_t>(takes[c] - 1)]);
+      std::int64_t inside = 0;
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        CutWalk walk(cuts[c], t);
+        for (std::int64_t i = t * tile; i < std::min(n, (t + 1) * tile); ++i)
+          inside += walk.inside(magnitude_bits(x[static_cast<std::size_t>(i)])) ? 1 : 0;
+      }
+      EXPECT_EQ(inside, takes[c]);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace crucible::test
