@@ -241,17 +241,19 @@ def test_D35_ties_that_keep_nothing_of_a_small_tensor(density, family, box):
 
 
 def test_D36_model_stock_of_small_task_vectors(family, box):
-    """Rows whose lengths multiply to less than a millionth: mergekit's cosines there are too near to zero."""
-    fam = family("gpt2")
-    made = recipe("model_stock", models(a={}, b={}), "base", filter_wise=True)
+    """Rows whose lengths multiply to far less than a millionth: mergekit takes them to be at right angles."""
+    fam = family("llama")
+    base, a, b = (fam.tensors[m] for m in ("base", "a", "b"))
+    fam = with_model(fam, "faint", box, lambda n: base[n] + 0.01 * (a[n] - base[n]))
+    fam = with_model(fam, "near", box, lambda n: base[n] + 0.01 * (a[n] + 0.5 * b[n] - 1.5 * base[n]))
+    made = recipe("model_stock", models(faint={}, near={}), "base", filter_wise=True)
     ours, theirs = ours_and_theirs(made, fam, box)
     assert_exact(made, fam, ours)
-    name = "transformer.h.1.mlp.c_proj.weight"
-    base = fam.tensors["base"][name].astype(np.float64)
-    lengths = [np.linalg.norm(fam.tensors[m][name] - base, axis=1) for m in ("a", "b")]
-    steps = [np.linalg.norm(out[name].double().numpy() - base, axis=1) for out in (ours, theirs)]
-    short = lengths[0] * lengths[1] < 6e-7
-    assert short.sum() > 5 and (steps[1][short] < 0.8 * steps[0][short]).mean() > 0.8
+    name = "model.layers.1.mlp.up_proj.weight"
+    # A cosine near 1, so more than half of the way to the mean of the two.
+    lengths = [np.linalg.norm(out[name].double().numpy() - base[name]) for out in (ours, theirs)]
+    mean = np.linalg.norm((fam.tensors["faint"][name].astype(np.float64) + fam.tensors["near"][name]) / 2 - base[name])
+    assert lengths[0] > 0.8 * mean and lengths[1] < 0.1 * mean
 
 
 def test_D42_no_stale_index(family, box):
