@@ -89,7 +89,7 @@ def check_says_yes_and_no(box):
 
 
 @suite.case
-def check_of_large_headers_is_quick(box):
+def check_of_large_headers_reads_headers_only(box):
     # A model of 70 billion parameters has 723 tensors of up to 470 MB: here with headers of that size over files of holes.
     shapes = llama_shapes(80, hidden=8192, ffn=28672, vocab=32000)
     files = 4
@@ -113,8 +113,8 @@ def check_of_large_headers_is_quick(box):
         with open(os.path.join(folder, "model.safetensors.index.json"), "w") as f:
             json.dump({"metadata": {}, "weight_map": weight_map}, f)
     box.write("recipe.yml", "merge_method: linear\nparameters: {weight: 1}\nmodels:\n" + "".join("- model: ./m%d\n" % i for i in range(8)))
-    best = min(box.ok("check", "recipe.yml").seconds for _ in range(3))
-    assert SANITIZED or best < 1.5, "%.2f s" % best  # asked for is half a second; a busy machine may double it and more
+    # The data would be more than a terabyte of zeros: a command that read it would not end. bench/check_headers.py takes the time.
+    box.ok("check", "recipe.yml")
 
 
 # --- plan ------------------------------------------------------------------------------------------------------------------------
