@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from harness import METHODS_WITH_BASE, SANITIZED, SOURCE_DIR, Skip, Suite, contains, equal
+from harness import METHODS_WITH_BASE, SOURCE_DIR, Skip, Suite, contains, equal
 from model_maker import encode, llama_shapes, make_large, make_trio, write_model
 
 COMMANDS = ["merge", "check", "plan", "methods", "inspect", "verify", "completion", "mergekit-yaml"]
