@@ -17,6 +17,12 @@ namespace {
 namespace fs = std::filesystem;
 
 // A folder, or one weight file.
+// A place as messages name it. What is there and cannot be a model is said.
+std::string told(const std::string& path) {
+  if (is_folder(path) || path.ends_with(".safetensors") || !path_exists(path)) return printable(path, 400);
+  return printable(path, 400) + " (a file, but not .safetensors)";
+}
+
 bool is_model_path(const std::string& path) { return is_folder(path) || (path.ends_with(".safetensors") && path_exists(path)); }
 
 bool is_path_only(std::string_view path) {
@@ -83,7 +89,7 @@ class Locator {
   Candidates find_local() {
     const std::string path = expand_home(path_);
     if (path.starts_with('/')) {
-      tried_.push_back(printable(path, 400));
+      tried_.push_back(told(path));
       if (is_model_path(path)) return {path, false};
       return {};
     }
@@ -93,7 +99,7 @@ class Locator {
     for (const std::string& candidate : {beside, path}) {
       if (candidate == path && beside == path && !tried_.empty()) continue;
       std::error_code failed;
-      tried_.push_back(printable(fs::absolute(candidate, failed).lexically_normal().string(), 400));
+      tried_.push_back(told(fs::absolute(candidate, failed).lexically_normal().string()));
       if (is_model_path(candidate)) found.push_back(candidate);
     }
     if (found.empty()) return {};
