@@ -1,7 +1,7 @@
 """The deterministic methods in float64 numpy, and what decides how far two float32 programs may differ.
 
-Written from the formulas; it shares no code with either program. Task vectors are x - base rounded once to
-float32, as in both programs, so that all three rank the same numbers.
+Written from the formulas; it shares no code with either program. Where methods rank task vectors, these are
+x - base rounded once to float32, as in both programs, so that all three rank the same numbers.
 """
 import re
 from dataclasses import dataclass
@@ -232,10 +232,9 @@ def norm(x):
 
 
 def vectors(base, models):
-    """Task vectors (rounded once to float32) where there is a base, else the models; and what to add back."""
-    if base is None:
-        return [x.astype(np.float64) for x, _ in models], np.zeros(models[0][0].size)
-    return [(x - base).astype(np.float64) for x, _ in models], base.astype(np.float64)
+    """Task vectors, not rounded, where there is a base, else the models; and what to add back."""
+    back = np.zeros(models[0][0].size) if base is None else base.astype(np.float64)
+    return [x.astype(np.float64) - back for x, _ in models], back
 
 
 def nuslerp(base, models, options, shape):
