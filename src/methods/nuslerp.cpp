@@ -201,7 +201,7 @@ void check(const JobFacts& job, Findings& findings) {
     findings.notice("nuslerp_row_wise has no effect while nuslerp_flatten is true: the whole tensor is one vector",
                     "set nuslerp_flatten: false");
   }
-  if (!flatten && along_first && column_count(*job.shape) > kMostColumns) {
+  if (job.models.size() == 2 && !flatten && along_first && column_count(*job.shape) > kMostColumns) {
     findings.error(fmt::format("nuslerp_row_wise: true keeps sums for every column, and a tensor of shape {} has {}; at most {} are taken",
                                to_string(*job.shape), column_count(*job.shape), kMostColumns),
                    "use nuslerp_row_wise: false (vectors along the last axis) or nuslerp_flatten: true, for these tensors by a filter");

@@ -32,6 +32,7 @@ struct TilePart {
   std::vector<double> sums;
   Measure measure;
   std::int64_t input_nonfinite = 0;
+  std::string unexplained;  // NaN came out of a tile without any: another tile of the tensor must hold the cause
 };
 
 // A job under way. The scheduler's lock guards everything but the kernel's own work.
@@ -52,6 +53,7 @@ struct ActiveJob {
   std::vector<double> sums;
   std::vector<std::vector<std::uint64_t>> counts;  // one set per worker, so that counting needs no lock
   JobResult result;
+  std::string unexplained;
 
   ActiveJob(const Job& j, std::size_t i, int workers) : index(i), job(&j), counts(static_cast<std::size_t>(workers)) {
     if (j.kind == Job::Kind::kMerge) params = bind_params(j);
@@ -220,12 +222,14 @@ class Scheduler {
     }
     std::int64_t at = 0;
     while (at + 1 < tile.count && std::abs(worker.out[static_cast<std::size_t>(at)]) <= facts(job.info.dtype).largest) ++at;
-    throw Error(
-        ErrorCode::kNumeric,
-        fmt::format("tensor {}: element {} is {} after the merge, which {} cannot hold (largest {}), though all inputs are finite; "
-                    "use a wider out_dtype, or smaller weights",
-                    printable(job.info.name), tile.begin + at, render_number(static_cast<double>(worker.out[static_cast<std::size_t>(at)])),
-                    facts(job.info.dtype).torch_name, render_number(facts(job.info.dtype).largest)));
+    const std::string message = fmt::format(
+        "tensor {}: element {} is {} after the merge, which {} cannot hold (largest {}), though all inputs are finite; "
+        "use a wider out_dtype, or smaller weights",
+        printable(job.info.name), tile.begin + at, render_number(static_cast<double>(worker.out[static_cast<std::size_t>(at)])),
+        facts(job.info.dtype).torch_name, render_number(facts(job.info.dtype).largest));
+    // A method of whole vectors spreads a NaN over all tiles of its tensor. Infinity has its cause where it stands.
+    if (!std::isnan(worker.out[static_cast<std::size_t>(at)])) throw Error(ErrorCode::kNumeric, message);
+    part.unexplained = message;
   }
 
   void finish_tile(const Task& task, TilePart part) {
@@ -236,6 +240,7 @@ class Scheduler {
       for (std::size_t i = 0; i < active.sums.size(); ++i) active.sums[i] += it->second.sums[i];
       active.result.measure.add(it->second.measure);
       active.result.input_nonfinite += it->second.input_nonfinite;
+      if (active.unexplained.empty()) active.unexplained = std::move(it->second.unexplained);
       ++active.next_to_add;
     }
     if (++active.done_tiles < active.tiles) return;
@@ -263,6 +268,7 @@ class Scheduler {
   }
 
   void retire(ActiveJob& active) {
+    if (!active.unexplained.empty() && active.result.input_nonfinite == 0) throw Error(ErrorCode::kNumeric, active.unexplained);
     if (active.kernel) {
       active.result.notes = active.kernel->notes();
       active.result.remark = active.kernel->remark();

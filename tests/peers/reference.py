@@ -1,7 +1,7 @@
 """The deterministic methods in float64 numpy, and what decides how far two float32 programs may differ.
 
-Written from the formulas; it shares no code with either program. Where methods rank task vectors, these are
-x - base rounded once to float32, as in both programs, so that all three rank the same numbers.
+Written from the formulas; it shares no code with either program. Task vectors are x - base rounded once to
+float32, as in both programs, so that all three rank the same numbers.
 """
 import re
 from dataclasses import dataclass
@@ -232,9 +232,10 @@ def norm(x):
 
 
 def vectors(base, models):
-    """Task vectors, not rounded, where there is a base, else the models; and what to add back."""
-    back = np.zeros(models[0][0].size) if base is None else base.astype(np.float64)
-    return [x.astype(np.float64) - back for x, _ in models], back
+    """Task vectors (not rounded: what is kept of them matters to a twentieth of a unit) where there is a base, else the models; and what to add back."""
+    if base is None:
+        return [x.astype(np.float64) for x, _ in models], np.zeros(models[0][0].size)
+    return [x.astype(np.float64) - base.astype(np.float64) for x, _ in models], base.astype(np.float64)
 
 
 def nuslerp(base, models, options, shape):
@@ -401,7 +402,7 @@ def arcee_fusion(base, models, shape, unsure=1e-6):
 
     p, q = softmax(x), softmax(b)
     divergence = (p * np.log(p / q)).sum(-1, keepdims=True)
-    score = (np.abs((model - base).astype(np.float64)).reshape(p.shape) * divergence).ravel()
+    score = (np.abs(model.astype(np.float64) - base.astype(np.float64)).reshape(p.shape) * divergence).ravel()
     ascending = np.sort(score)
     first, second, third = (ascending[int(q * (score.size - 1))] for q in (0.25, 0.5, 0.75))
     threshold = second + 1.5 * (third - first)

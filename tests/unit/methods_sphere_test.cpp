@@ -383,6 +383,7 @@ TEST(SphereChecks, NuSlerp) {
   EXPECT_TRUE(check("nuslerp", false, two, columns, {}).errors.empty());
   EXPECT_TRUE(check("nuslerp", false, two, columns, {0, 5}).errors.empty());
   EXPECT_TRUE(check("nuslerp", false, two, {}, {4, (1 << 18) + 1}).errors.empty());
+  EXPECT_TRUE(check("nuslerp", false, {{}}, columns, {4, (1 << 18) + 1}).errors.empty()) << "a copy has no sums";
 }
 
 TEST(SphereChecks, MultiSlerpRefusesWeightsThatSumToZero) {
