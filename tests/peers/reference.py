@@ -1,7 +1,7 @@
 """The deterministic methods in float64 numpy, and what decides how far two float32 programs may differ.
 
-Written from the formulas; it shares no code with either program. Task vectors are x - base rounded once to
-float32, as in both programs, so that all three rank the same numbers.
+Written from the formulas; it shares no code with either program. Where methods rank task vectors, these are
+x - base rounded once to float32, as in both programs, so that all three rank the same numbers; elsewhere they are not rounded.
 """
 import re
 from dataclasses import dataclass

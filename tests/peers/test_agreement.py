@@ -195,7 +195,8 @@ WITHOUT_TIES = ("linear", "slerp", "task_arithmetic", "passthrough", "nuslerp", 
 def bounds_of(method, case):
     if method in ("nuslerp", "multislerp", "karcher"):
         return LENGTHS
-    return REDUCTIONS if method == "slerp" or "rescale" in case else Bounds()
+    # The order in which mergekit adds in sce is that of a set: another one in each process.
+    return REDUCTIONS if method in ("slerp", "sce") or "rescale" in case else Bounds()
 
 
 def merge_both(recipe, family, box):
