@@ -49,9 +49,7 @@ std::unique_ptr<Survey> GlobalTrim::make(std::span<const KernelSpec> jobs, Findi
     asked = true;
     job.elects = spec.global->take(&Global::elect) == Elect::kPaper;
     job.first_tile = survey->tiles_;
-    job.tiles = spec.tiling.tiles;
-    survey->tiles_ += job.tiles;
-    survey->most_models_ = std::max(survey->most_models_, spec.models.size());
+    survey->tiles_ += spec.tiling.tiles;
     std::map<int, int> repeats;
     for (std::size_t m = 0; m < spec.models.size(); ++m) {
       const double density = spec.models[m].take(&Model::density);
@@ -69,7 +67,10 @@ std::unique_ptr<Survey> GlobalTrim::make(std::span<const KernelSpec> jobs, Findi
     }
   }
   if (!asked) return nullptr;
-  for (Vector& v : survey->vectors_) v.cut = RankCut(v.take());
+  for (Vector& v : survey->vectors_) {
+    v.cuts = RankCuts({v.take()}, survey->tiles_, RankCuts::Ties::kByIndex);
+    v.open = v.is_cut();
+  }
   return survey;
 }
 
@@ -81,80 +82,46 @@ std::size_t GlobalTrim::vector_of(int input, int repeat) {
   return vectors_.size() - 1;
 }
 
-std::int64_t GlobalTrim::count_size(int) const noexcept {
-  const std::int64_t vectors = std::ssize(vectors_);
-  switch (phase_) {
-    case Phase::kCoarse: return vectors * kCoarseBuckets;
-    case Phase::kFine: return vectors * kFineBuckets;
-    case Phase::kTies: return vectors * tiles_;
-    case Phase::kSigns: return 2;
-  }
-  return 0;
+std::int64_t GlobalTrim::count_size(int pass) const noexcept {
+  if (!selecting_) return 2;
+  return vectors_.empty() ? 0 : std::ssize(vectors_) * vectors_.front().cuts.count_size(pass);
 }
 
-bool GlobalTrim::wants(int, std::size_t job) const noexcept {
-  return jobs_[job].takes_part && (phase_ != Phase::kSigns || jobs_[job].elects);
-}
-
-void GlobalTrim::see(int, std::size_t j, const Tile& tile, const TileInputs& in, std::uint64_t* counts, Scratch& scratch) noexcept {
+bool GlobalTrim::wants(int, std::size_t j) const noexcept {
   const SeenJob& job = jobs_[j];
-  if (phase_ == Phase::kSigns) return count_signs(job, tile, in, counts, scratch);
+  if (!selecting_) return job.elects;
+  return std::any_of(job.vectors.begin(), job.vectors.end(), [this](std::size_t v) { return vectors_[v].open; });
+}
+
+void GlobalTrim::see(int pass, std::size_t j, const Tile& tile, const TileInputs& in, std::uint64_t* counts, Scratch& scratch) noexcept {
+  const SeenJob& job = jobs_[j];
+  if (!selecting_) return count_signs(job, tile, in, counts, scratch);
   float* delta = scratch.floats(0, tile.count);
   for (std::size_t m = 0; m < job.vectors.size(); ++m) {
-    const Vector& vector = vectors_[job.vectors[m]];
-    if (!vector.is_cut()) continue;
-    simd::subtract(in.models[m], in.base, delta, tile.count);
     const auto v = static_cast<std::int64_t>(job.vectors[m]);
-    if (phase_ == Phase::kCoarse) {
-      count_coarse(delta, tile.count, counts + v * kCoarseBuckets);
-    } else if (phase_ == Phase::kFine) {
-      count_fine(delta, tile.count, vector.cut.coarse_bucket(), counts + v * kFineBuckets);
-    } else {
-      counts[v * tiles_ + job.first_tile + tile.index] += count_equal(delta, tile.count, vector.cut.magnitude());
-    }
+    const Vector& vector = vectors_[job.vectors[m]];
+    if (!vector.open) continue;
+    simd::subtract(in.models[m], in.base, delta, tile.count);
+    vector.cuts.reduce(pass, job.first_tile + tile.index, delta, tile.count, counts + v * vector.cuts.count_size(pass));
   }
 }
 
-Next GlobalTrim::seal(int, std::span<const std::uint64_t> counts) {
-  const auto mine = [&](std::size_t v, std::int64_t size) {
-    return counts.subspan(v * static_cast<std::size_t>(size), static_cast<std::size_t>(size));
-  };
-  if (phase_ == Phase::kSigns) {
+Next GlobalTrim::seal(int pass, std::span<const std::uint64_t> counts) {
+  if (!selecting_) {
     zero_is_plus_ = counts[0] >= counts[1];
     return Next::kMap;
   }
-  bool ties = false;
+  bool more = false;
   for (std::size_t v = 0; v < vectors_.size(); ++v) {
-    RankCut& cut = vectors_[v].cut;
-    if (!vectors_[v].is_cut()) continue;
-    if (phase_ == Phase::kCoarse) {
-      cut.see_coarse(mine(v, kCoarseBuckets));
-    } else if (phase_ == Phase::kFine) {
-      cut.see_fine(mine(v, kFineBuckets));
-      ties = ties || cut.needs_ties();
-    } else if (cut.needs_ties()) {
-      cut.see_ties(mine(v, tiles_));
-    }
+    Vector& vector = vectors_[v];
+    if (!vector.open) continue;
+    const auto size = static_cast<std::size_t>(vector.cuts.count_size(pass));
+    vector.open = vector.cuts.seal(pass, counts.subspan(v * size, size));
+    more = more || vector.open;
   }
-  if (phase_ == Phase::kCoarse) {
-    phase_ = Phase::kFine;
-    return Next::kReduce;
-  }
-  if (phase_ == Phase::kFine && ties) {
-    phase_ = Phase::kTies;
-    return Next::kReduce;
-  }
-  phase_ = Phase::kSigns;
+  if (more) return Next::kReduce;
+  selecting_ = false;
   return std::any_of(jobs_.begin(), jobs_.end(), [](const SeenJob& job) { return job.elects; }) ? Next::kReduce : Next::kMap;
-}
-
-void GlobalTrim::keep(const SeenJob& job, std::size_t model, const Tile& tile, const float* delta, float* kept) const noexcept {
-  const Vector& vector = vectors_[job.vectors[model]];
-  if (vector.is_cut()) {
-    keep_inside(vector.cut, job.first_tile + tile.index, delta, kept, tile.count);
-  } else {
-    for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = vector.keeps_all() ? delta[i] : 0.0f;
-  }
 }
 
 void GlobalTrim::count_signs(const SeenJob& job, const Tile& tile, const TileInputs& in, std::uint64_t* counts,
@@ -165,7 +132,7 @@ void GlobalTrim::count_signs(const SeenJob& job, const Tile& tile, const TileInp
   std::fill_n(sum, tile.count, 0.0);
   for (std::size_t m = 0; m < job.vectors.size(); ++m) {
     simd::subtract(in.models[m], in.base, delta, tile.count);
-    keep(job, m, tile, delta, kept);
+    sparsifier(job, m)->apply(tile, delta, kept, nullptr, scratch);
     for (std::int64_t i = 0; i < tile.count; ++i) sum[i] += job.weights[m] * static_cast<double>(kept[i]);
   }
   std::uint64_t plus = 0, minus = 0;
@@ -183,12 +150,15 @@ std::int64_t GlobalTrim::scratch_bytes() const noexcept {
 std::int64_t GlobalTrim::kept_bytes() const noexcept { return std::ssize(vectors_) * (tiles_ + 8) * 8; }
 
 std::unique_ptr<Sparsifier> GlobalTrim::sparsifier(std::size_t plan_job, std::size_t model) const {
-  const auto job = std::find_if(jobs_.begin(), jobs_.end(), [plan_job](const SeenJob& j) { return j.plan_job == plan_job; });
-  const Vector& vector = vectors_[job->vectors[model]];
+  return sparsifier(*std::find_if(jobs_.begin(), jobs_.end(), [plan_job](const SeenJob& j) { return j.plan_job == plan_job; }), model);
+}
+
+std::unique_ptr<Sparsifier> GlobalTrim::sparsifier(const SeenJob& job, std::size_t model) const {
+  const Vector& vector = vectors_[job.vectors[model]];
   if (vector.keeps_all()) return make_keep_all();
   if (vector.take() == 0) return make_keep_none();
   const double share = static_cast<double>(vector.take()) / static_cast<double>(vector.elems);
-  return std::make_unique<KeepAboveCut>(vector.cut, job->first_tile, share);
+  return std::make_unique<KeepAboveCut>(vector.cuts[0], job.first_tile, share);
 }
 
 }  // namespace crucible::task_arithmetic

@@ -36,7 +36,8 @@ class GlobalTrim final : public Survey {
     int repeat = 0;
     double density = 1;
     std::int64_t elems = 0;
-    RankCut cut{0};
+    RankCuts cuts{{0}, 0, RankCuts::Ties::kByIndex};  // one
+    bool open = false;                                // its cut needs another pass
     std::int64_t take() const noexcept { return share_of(density, elems); }
     bool keeps_all() const noexcept { return take() == elems; }
     bool is_cut() const noexcept { return take() > 0 && !keeps_all(); }
@@ -47,22 +48,18 @@ class GlobalTrim final : public Survey {
     bool takes_part = false;
     bool elects = false;
     std::int64_t first_tile = 0;
-    std::int64_t tiles = 0;
     std::vector<std::size_t> vectors;  // of each model
     std::vector<double> weights;
   };
-  enum class Phase { kCoarse, kFine, kTies, kSigns };
 
   std::size_t vector_of(int input, int repeat);
-  Phase after_cuts() const noexcept;
-  void keep(const SeenJob& job, std::size_t model, const Tile& tile, const float* delta, float* kept) const noexcept;
+  std::unique_ptr<Sparsifier> sparsifier(const SeenJob& job, std::size_t model) const;
   void count_signs(const SeenJob& job, const Tile& tile, const TileInputs& in, std::uint64_t* counts, Scratch& scratch) const noexcept;
 
   std::vector<Vector> vectors_;
   std::vector<SeenJob> jobs_;
   std::int64_t tiles_ = 0;
-  std::size_t most_models_ = 0;
-  Phase phase_ = Phase::kCoarse;
+  bool selecting_ = true;  // then the signs are counted
   bool zero_is_plus_ = true;
 };
 
