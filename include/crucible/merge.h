@@ -39,6 +39,7 @@ struct MergeRequest {
   bool copy_companions = true;  // tokenizer and all other non-weight files of the base (or first model)
   bool write_card = true;       // README.md and mergekit_config.yml
   ExistingOutput existing = ExistingOutput::kRefuse;
+  bool hash_inputs = false;  // record a hash of every byte of the inputs' weights, not of the headers only; reads them once more
 
   // What decides speed and memory only.
   int threads = 0;                                     // 0 = all processors

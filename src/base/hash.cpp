@@ -15,6 +15,21 @@ std::string hex_of(XXH128_hash_t h) { return fmt::format("{:016x}{:016x}", h.hig
 
 std::string hash128_hex(std::string_view bytes) { return hex_of(XXH3_128bits(bytes.data(), bytes.size())); }
 
+Hash128 hash128(const void* data, std::size_t size) noexcept {
+  const XXH128_hash_t h = XXH3_128bits(data, size);
+  return {h.high64, h.low64};
+}
+
+std::string combined_hex(std::span<const Hash128> chunks) {
+  StreamHash hash;
+  for (const Hash128& chunk : chunks) {
+    XXH128_canonical_t bytes;
+    XXH128_canonicalFromHash(&bytes, {chunk.low, chunk.high});
+    hash.update(bytes.digest, sizeof bytes.digest);
+  }
+  return hash.hex();
+}
+
 struct StreamHash::State {
   XXH3_state_t* xxh = XXH3_createState();
   ~State() { XXH3_freeState(xxh); }

@@ -35,7 +35,8 @@ int verify(const Options& options) {
   plan_with.seed = record->seed;
   plan_with.shard_bytes = record->shard_bytes;
   // What the user says now comes before where the models were then.
-  plan_with.model_dirs.insert(plan_with.model_dirs.end(), record->model_dirs.begin(), record->model_dirs.end());
+  const auto recorded = record->model_dirs();
+  plan_with.model_dirs.insert(plan_with.model_dirs.end(), recorded.begin(), recorded.end());
   const Plan plan = make_plan(recipe, plan_with, diagnostics);
   diagnostics.throw_if_errors();
   std::vector<std::string> problems;

@@ -2,11 +2,13 @@
 
 #include <filesystem>
 
+#include "base/hash.h"
 #include "crucible/method.h"
 #include "report/record.h"
 #include "report/summary.h"
 #include "report/text.h"
 #include "run/write_model.h"
+#include "simd/ops.h"
 
 namespace crucible {
 namespace {
@@ -20,14 +22,18 @@ void check_measurements(const RunSummary& summary) {
   throw Error(ErrorCode::kAudit, text);
 }
 
-std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const RunSummary& summary, const MergeRequest& request,
-                                   const std::string& output) {
-  std::vector<SmallFile> files = {{"crucible.json", render_record(plan, run, summary, output)}};
+std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const RunSummary& summary, Written written,
+                                   const MergeRequest& request, const std::string& output) {
+  std::vector<SmallFile> files;
   if (request.write_card) {
     const std::string title = std::filesystem::absolute(output).lexically_normal().filename().string();
     files.push_back({"README.md", render_model_card(plan, summary, title.empty() ? "Merged model" : title)});
     files.push_back({"mergekit_config.yml", plan.recipe.text});
   }
+  for (const SmallFile& f : files) written.companions.push_back({f.name, static_cast<std::int64_t>(f.text.size()), hash128_hex(f.text)});
+  const MemoryPlan memory = plan_memory(plan, run_options(request));
+  const RunFacts facts = {memory.predicted_peak_bytes, memory.workers, simd::level_in_use()};
+  files.push_back({kRecordName, render_record(make_record(plan, run, summary, written, facts, output))});
   return files;
 }
 
@@ -90,13 +96,14 @@ MergeReport run_plan(const Plan& plan, const MergeRequest& request, const std::s
   WriteOptions write;
   write.run = run_options(request);
   write.existing = request.existing == ExistingOutput::kReplace ? Existing::kReplace : Existing::kRefuse;
+  write.hash_inputs = request.hash_inputs;
   std::function<void(const Progress&)> progress;
   if (request.progress) progress = [&](const Progress& p) { request.progress({p.bytes_done, p.bytes_total, p.tensor}); };
   RunSummary summary;
-  const RunResult result = write_model(plan, output, write, progress, [&](const RunResult& run) {
+  const RunResult result = write_model(plan, output, write, progress, [&](const RunResult& run, const Written& written) {
     summary = summarize(plan, run);
     check_measurements(summary);
-    return small_files(plan, run, summary, request, output);
+    return small_files(plan, run, summary, written, request, output);
   });
   return make_report(plan, result, summary);
 }

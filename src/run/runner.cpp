@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "base/text_util.h"
 #include "run/survey.h"
+#include "run/tensor_hash.h"
 #include "run/tile_reader.h"
 #include "simd/ops.h"
 #include "tensor/convert.h"
@@ -24,8 +25,6 @@ namespace crucible {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr std::int64_t kCopyChunk = std::int64_t{1} << 20;
 
 // What one tile adds up to.
 struct TilePart {

@@ -10,9 +10,12 @@
 #include <fmt/format.h>
 
 #include "base/checked.h"
+#include "base/hash.h"
 #include "base/text_util.h"
 #include "checkpoint/companions.h"
 #include "io/file.h"
+#include "run/content_hash.h"
+#include "run/tensor_hash.h"
 
 namespace crucible {
 namespace {
@@ -21,17 +24,19 @@ namespace fs = std::filesystem;
 
 class FileSink final : public TileSink {
  public:
-  FileSink(const Plan& plan, OutputFolder& folder) {
+  FileSink(const Plan& plan, OutputFolder& folder) : hashes_(plan) {
     for (const PlanFile& file : plan.files) {
       files_.push_back(std::make_unique<Output>(folder.create(file.name, file.bytes), file.bytes));
       put(*files_.back(), 0, file.header.data(), file.header.size());
     }
   }
-  void write(const Job&, int file, std::int64_t offset, const void* data, std::size_t size) override {
+  void write(const Job& job, int file, std::int64_t offset, const void* data, std::size_t size) override {
+    hashes_.add(job, offset, data, size);
     put(*files_[static_cast<std::size_t>(file)], offset, data, size);
   }
-  void finish() {
+  std::vector<std::string> finish() {
     for (const auto& out : files_) out->file->sync_and_close();
+    return hashes_.finish();
   }
 
  private:
@@ -60,6 +65,7 @@ class FileSink final : public TileSink {
   }
 
   std::vector<std::unique_ptr<Output>> files_;
+  TensorHashes hashes_;
 };
 
 class CompareSink final : public TileSink {
@@ -115,35 +121,50 @@ std::int64_t space_needed(const Plan& plan) {
   }
   // Configuration, index, card, recipe and record, the last by its size per tensor and source.
   bytes += static_cast<std::int64_t>(plan.config_text.size() + plan.index_text.size() + 3 * plan.recipe.text.size()) + (1 << 16);
-  for (const Job& job : plan.jobs) bytes += 1000 + 600 * static_cast<std::int64_t>(job.sources.size());
+  for (const Job& job : plan.jobs) bytes += 1200 + 800 * static_cast<std::int64_t>(job.sources.size());
   return bytes + bytes / 100;
+}
+
+void write_companions(const Plan& plan, OutputFolder& folder, Written& written) {
+  const auto small = [&](const std::string& name, const std::string& text) {
+    if (text.empty()) return;
+    folder.add_small_file(name, text);
+    written.companions.push_back({name, static_cast<std::int64_t>(text.size()), hash128_hex(text)});
+  };
+  small("config.json", plan.config_text);
+  small("model.safetensors.index.json", plan.index_text);
+  const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
+  for (const std::string& name : plan.companions) {
+    folder.copy_file((fs::path(donor.path) / name).string(), name);
+    const std::string copy = (fs::path(folder.working_path()) / name).string();
+    written.companions.push_back({name, static_cast<std::int64_t>(fs::file_size(copy)), hash_file(copy)});
+  }
 }
 
 }  // namespace
 
 RunResult write_model(const Plan& plan, const std::string& target, const WriteOptions& options,
                       const std::function<void(const Progress&)>& progress,
-                      const std::function<std::vector<SmallFile>(const RunResult&)>& describe) {
+                      const std::function<std::vector<SmallFile>(const RunResult&, const Written&)>& describe) {
   OutputFolder folder(target, options.existing, is_model_file_name);
   for (const PlanInput& input : plan.inputs) folder.protect(input.path);
   folder.check_space(space_needed(plan));
   RunResult result;
+  Written written;
   {
     FileSink sink(plan, folder);
     result = run_jobs(plan, options.run, sink, progress);
-    sink.finish();
+    written.tensor_hashes = sink.finish();
   }
-  std::set<std::string> written;
-  for (const SmallFile& file : describe(result)) {
-    folder.add_small_file(file.name, file.text);
-    written.insert(file.name);
+  if (options.hash_inputs) {
+    const int threads = options.run.threads > 0 ? options.run.threads : default_threads();
+    for (const PlanInput& input : plan.inputs) {
+      written.content_hashes.push_back(hash_weight_files(input.checkpoint, threads, options.run.stop));
+      input.checkpoint.check_unchanged();
+    }
   }
-  if (!plan.config_text.empty()) folder.add_small_file("config.json", plan.config_text);
-  if (!plan.index_text.empty()) folder.add_small_file("model.safetensors.index.json", plan.index_text);
-  const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
-  for (const std::string& name : plan.companions) {
-    if (!written.contains(name)) folder.copy_file((fs::path(donor.path) / name).string(), name);
-  }
+  write_companions(plan, folder, written);
+  for (const SmallFile& file : describe(result, written)) folder.add_small_file(file.name, file.text);
   if (options.run.stop != nullptr && options.run.stop->load()) throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
   folder.commit();
   return result;

@@ -15,6 +15,7 @@ namespace crucible {
 struct WriteOptions {
   RunOptions run;
   Existing existing = Existing::kRefuse;
+  bool hash_inputs = false;  // whole weight files of the inputs, which are read once more for it
 };
 
 struct SmallFile {
@@ -22,11 +23,25 @@ struct SmallFile {
   std::string text;
 };
 
+// A file beside the weights, as it was written.
+struct WrittenFile {
+  std::string name;
+  std::int64_t bytes = 0;
+  std::string hash;  // XXH3-128
+};
+
+// What was written, to be found again.
+struct Written {
+  std::vector<std::string> tensor_hashes;                // by job; see run/tensor_hash.h
+  std::vector<WrittenFile> companions;                   // config, index and copied files
+  std::vector<std::vector<std::string>> content_hashes;  // by input and weight file, when asked for
+};
+
 // Merges into `target`: weights, index, config.json, companion files, and the small files that `describe` makes of the result
 // (model card, recipe, record). Everything is checked, synced and renamed at the end; on any error nothing remains.
 RunResult write_model(const Plan& plan, const std::string& target, const WriteOptions& options,
                       const std::function<void(const Progress&)>& progress,
-                      const std::function<std::vector<SmallFile>(const RunResult&)>& describe);
+                      const std::function<std::vector<SmallFile>(const RunResult&, const Written&)>& describe);
 
 // Runs the plan again and compares with the weight files in `folder`, byte for byte, without writing.
 struct Comparison {

@@ -173,7 +173,7 @@ def founding_recipe_runs_and_tells_what_was_done(box):
     contains(result.out, "planned 80.000 %")
     with open(box.path("out", "crucible.json")) as f:
         record = json.load(f)
-    contains(" ".join(record["notices"]), "c = 0.810")
+    contains(" ".join(n["text"] for n in record["notices"]), "c = 0.810")
     contains(json.loads(box.ok("plan", "recipe.yml", "--json", "--model", "microsoft/phi-2=base").out)["notices"][0]["message"], "c = 0.810")
     assert "c = 0.810" not in box.ok("check", "recipe.yml", "--quiet", "--model", "microsoft/phi-2=base").text
     equal(box.run("check", "recipe.yml", "--strict", "--model", "microsoft/phi-2=base").code, 2, "exit code with --strict")

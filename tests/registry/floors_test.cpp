@@ -18,8 +18,9 @@ namespace fs = std::filesystem;
 
 const std::map<std::string, int>& floors() {
   static const std::map<std::string, int> all = {
-      {"base", 0}, {"text", 1},    {"io", 1},     {"simd", 1}, {"tensor", 2}, {"schema", 2}, {"checkpoint", 3}, {"tokenizer", 3},
-      {"arch", 3}, {"methods", 3}, {"recipe", 4}, {"plan", 5}, {"run", 6},    {"report", 7}, {"commands", 8},
+      {"base", 0},       {"text", 1},      {"io", 1},    {"simd", 1},    {"tensor", 2},   {"schema", 2},
+      {"checkpoint", 3}, {"tokenizer", 3}, {"arch", 3},  {"methods", 3}, {"recipe", 4},   {"analysis", 4},
+      {"plan", 5},       {"run", 6},       {"audit", 7}, {"report", 8},  {"commands", 9},
   };
   return all;
 }

@@ -47,6 +47,7 @@ void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
   if (set == OptionSet::kRun) {
     app.add_flag("--overwrite", o.overwrite,
                  "replace the model files of an existing output folder, in one step, once the new ones are complete");
+    app.add_flag("--hash", o.request.hash_inputs, "record a hash of all bytes of the inputs, not of headers only; reads them once more");
     app.add_option("--cpu-level", o.cpu_level, "use no vector instructions above this level, for comparisons")->group("Testing");
   }
 }

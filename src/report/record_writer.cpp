@@ -1,0 +1,256 @@
+#include <cmath>
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "arch/layers.h"
+#include "base/hash.h"
+#include "report/record.h"
+#include "run/tensor_hash.h"
+
+namespace crucible {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// What --model would call it.
+std::string id_of(const ModelRef& ref) { return ref.model.revision.empty() ? ref.model.path : ref.model.path + "@" + ref.model.revision; }
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json value_json(const Value& value, const Field& field) {
+  if (const auto* flag = std::get_if<bool>(&value)) return *flag;
+  if (const auto* real = std::get_if<double>(&value)) return number(*real);
+  if (const auto* integer = std::get_if<std::int64_t>(&value)) return *integer;
+  return field.value_text(value);
+}
+
+Json params_json(const Params& params) {
+  Json out = Json::object();
+  for (std::size_t i = 0; i < params.table().size(); ++i) {
+    const Origin& origin = params.origin(i);
+    Json one = {
+        {"value", value_json(params.value(i), params.table()[i])}, {"shown", shown_value(params, i)}, {"from", to_string(origin.level)}};
+    if (origin.place.line > 0) {
+      one["line"] = origin.place.line;
+      one["column"] = origin.place.column;
+    }
+    if (!origin.filter.empty()) one["filter"] = origin.filter;
+    if (origin.t) one["t"] = *origin.t;
+    out[params.table()[i].name] = std::move(one);
+  }
+  return out;
+}
+
+// Distinct sets of parameters, each written once.
+class ParameterSets {
+ public:
+  std::size_t index(const std::shared_ptr<const Params>& params) {
+    if (const auto known = by_address_.find(params.get()); known != by_address_.end()) return known->second;
+    Json set = params_json(*params);
+    const auto [it, fresh] = by_text_.emplace(set.dump(), sets_.size());
+    if (fresh) sets_.push_back(std::move(set));
+    by_address_.emplace(params.get(), it->second);
+    return it->second;
+  }
+  Json take() { return std::move(sets_); }
+
+ private:
+  std::map<const Params*, std::size_t> by_address_;
+  std::map<std::string, std::size_t> by_text_;
+  Json sets_ = Json::array();
+};
+
+Json fields_json(const Method& method) {
+  Json out = Json::object();
+  for (const FieldTable* table : {method.global, method.model}) {
+    for (const Field& f : table->fields()) {
+      out[f.name] = {{"help", f.help}, {"symbol", f.symbol_text.empty() ? f.name : f.symbol_text}, {"type", f.type_text()}};
+    }
+  }
+  return out;
+}
+
+Json inputs_json(const Plan& plan, const Written& written, const std::string& output_folder) {
+  Json out = Json::array();
+  for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+    const PlanInput& input = plan.inputs[i];
+    std::error_code problem;
+    const fs::path relative = fs::relative(fs::absolute(input.path), fs::absolute(output_folder), problem);
+    Json one = {{"model", input.ref.text()},
+                {"id", id_of(input.ref)},
+                {"path", problem || relative.empty() ? input.path : relative.string()},
+                {"base", plan.base && *plan.base == static_cast<int>(i)},
+                {"files", Json::array()}};
+    const auto& files = input.checkpoint.files();
+    for (std::size_t f = 0; f < files.size(); ++f) {
+      Json file = {{"name", files[f].name}, {"bytes", files[f].size_bytes}, {"header_hash", files[f].header_hash}};
+      if (i < written.content_hashes.size()) file["content_hash"] = written.content_hashes[i][f];
+      one["files"].push_back(std::move(file));
+    }
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Json notices_json(const Diagnostics& notices) {
+  Json out = Json::array();
+  for (const Diagnostic& d : notices.items()) {
+    Json one = {{"text", d.message}};
+    if (!d.hint.empty()) one["hint"] = d.hint;
+    if (d.place.line > 0) {
+      one["line"] = d.place.line;
+      one["column"] = d.place.column;
+    }
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+// What a sparsifier did, of one tensor or of all.
+void add_sparsity(Json& out, const ModelMeasure& m) {
+  if (m.elems > 0) {
+    out["entries"] = m.elems;
+    out["kept"] = m.kept;
+    out["planned"] = number(m.expected_kept);
+    out["l1_before"] = number(m.l1_before);
+    out["l1_after"] = number(m.l1_after);
+  }
+  if (m.votes > 0) {
+    out["votes"] = m.votes;
+    out["votes_lost"] = m.votes_lost;
+  }
+}
+
+Json source_json(const Job& job, std::size_t i, const ModelMeasure& m, ParameterSets& sets) {
+  const SourceTensor& source = job.sources[i];
+  Json out = {{"input", source.input}};
+  if (source.tensor->info.name != job.info.name) out["tensor"] = source.tensor->info.name;
+  out["parameters"] = sets.index(job.models[i]);
+  add_sparsity(out, m);
+  if (m.delta_square > 0) out["norm"] = number(std::sqrt(m.delta_square));
+  return out;
+}
+
+Json tensor_json(const Plan& plan, std::size_t j, const JobResult& result, const Written& written, ParameterSets& sets) {
+  const Job& job = plan.jobs[j];
+  Json out = {{"name", job.info.name}, {"dtype", facts(job.info.dtype).name}, {"shape", job.info.shape}};
+  if (const auto layer = parse_layer_name(job.info.name)) {
+    out["layer"] = layer->index;
+    out["stack"] = layer->stack;
+  }
+  out["role"] = to_string(role_of(job.info.name));
+  out["file"] = job.file;
+  out["hash"] = written.tensor_hashes[j];
+  out["hash_chunk"] = hash_chunk_bytes(job);
+  if (job.kind == Job::Kind::kCopy) {
+    out["copied_from"] = plan.inputs[static_cast<std::size_t>(job.sources[0].input)].ref.text();
+    out["reason"] = job.copy_reason;
+    return out;
+  }
+  const Measure& m = result.measure;
+  out["t"] = job.t;
+  out["global"] = sets.index(job.global);
+  out["models"] = Json::array();
+  for (std::size_t i = 0; i < job.sources.size(); ++i) out["models"].push_back(source_json(job, i, m.models[i], sets));
+  if (m.out_delta_square > 0) out["out_norm"] = number(std::sqrt(m.out_delta_square));
+  if (m.sign_conflicts > 0) out["sign_conflicts"] = m.sign_conflicts;
+  if (m.nonfinite > 0) out["nonfinite"] = m.nonfinite;
+  for (const Kernel::Note& note : result.notes) out["notes"][note.name] = number(note.value);
+  return out;
+}
+
+Json model_json(const Plan& plan, const ModelSummary& m) {
+  Json out = Json::object();
+  for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+    if (plan.inputs[i].ref.text() == m.name) out["input"] = i;
+  }
+  out["model"] = m.name;
+  add_sparsity(out, m.measure);
+  if (m.measure.elems > 0) out["variance"] = number(m.measure.expected_variance);
+  if (m.ranked) {
+    out["deciles"] = Json::array();
+    for (int d = 0; d < kDeciles; ++d) {
+      const auto i = static_cast<std::size_t>(d);
+      const auto n = static_cast<double>(m.measure.decile_elems[i]);
+      const double rate = m.decile_planned(d);
+      out["deciles"].push_back({{"entries", m.measure.decile_elems[i]},
+                                {"kept", m.measure.decile_kept[i]},
+                                {"planned", number(m.measure.decile_expected[i])},
+                                {"variance", number(n * rate * (1 - rate))}});
+    }
+  }
+  if (m.measure.delta_square > 0) out["norm"] = number(std::sqrt(m.measure.delta_square));
+  return out;
+}
+
+Json measured_json(const Plan& plan, const RunSummary& summary) {
+  Json out = {{"elements", summary.elems},      {"sign_conflicts", summary.sign_conflicts},
+              {"nonfinite", summary.nonfinite}, {"out_norm", number(std::sqrt(summary.out_delta_square))},
+              {"remarks", Json::array()},       {"models", Json::array()}};
+  for (const Remark& r : summary.remarks) out["remarks"].push_back({{"text", r.text}, {"tensors", r.tensors}, {"first", r.first}});
+  for (const ModelSummary& m : summary.models) out["models"].push_back(model_json(plan, m));
+  return out;
+}
+
+Json run_json(const Plan& plan, const RunResult& result, const RunFacts& facts) {
+  return {{"seconds", number(result.seconds)},
+          {"bytes_read", result.bytes_read},
+          {"bytes_written", plan.data_bytes()},
+          {"peak_bytes", result.peak_bytes},
+          {"predicted_peak_bytes", facts.predicted_peak_bytes},
+          {"workers", facts.workers},
+          {"cpu_level", facts.cpu_level}};
+}
+
+}  // namespace
+
+Json make_record(const Plan& plan, const RunResult& result, const RunSummary& summary, const Written& written, const RunFacts& facts,
+                 const std::string& output_folder) {
+  Json record = {{"format", "crucible-record"},
+                 {"version", kRecordVersion},
+                 {"program", CRUCIBLE_VERSION},
+                 {"recipe_file", fs::path(plan.recipe.file).filename().string()},
+                 {"recipe", plan.recipe.text},
+                 {"canonical_recipe", canonical_text(plan.recipe)},
+                 {"method", plan.method->name},
+                 {"method_title", plan.method->title},
+                 {"formula", plan.method->formula},
+                 {"seed", plan.options.seed},
+                 {"shard_bytes", plan.options.shard_bytes},
+                 {"plan_digest", plan.digest},
+                 {"inputs", inputs_json(plan, written, output_folder)}};
+  record["files"] = Json::array();
+  for (const PlanFile& file : plan.files) {
+    // As for inputs: the hash of the header's text, without the length before it.
+    record["files"].push_back(
+        {{"name", file.name}, {"bytes", file.bytes}, {"header_hash", hash128_hex(std::string_view(file.header).substr(8))}});
+  }
+  record["companions"] = Json::array();
+  for (const WrittenFile& file : written.companions)
+    record["companions"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"hash", file.hash}});
+  record["notices"] = notices_json(plan.notices);
+  record["unused_parameters"] = Json::array();
+  for (const UnusedParameter& u : plan.recipe.unused) record["unused_parameters"].push_back({{"name", u.name}, {"line", u.place.line}});
+  if (!plan.layer_map.empty()) record["layer_map"] = plan.layer_map;
+  record["fields"] = fields_json(*plan.method);
+  ParameterSets sets;
+  Json tensors = Json::array();
+  for (std::size_t j = 0; j < plan.jobs.size(); ++j) tensors.push_back(tensor_json(plan, j, result.jobs[j], written, sets));
+  record["parameters"] = sets.take();
+  record["tensors"] = std::move(tensors);
+  record["measured"] = measured_json(plan, summary);
+  record["run"] = run_json(plan, result, facts);
+  return record;
+}
+
+std::string render_record(Json record) {
+  record.erase("checksum");
+  // What is not UTF-8 (a path may be anything) is replaced, not fatal.
+  record["checksum"] = hash128_hex(record.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return record.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace crucible
