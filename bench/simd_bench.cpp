@@ -6,8 +6,6 @@
 
 #include "base/random.h"
 #include "simd/ops.h"
-#include "tensor/ranks.h"
-#include "tensor/selection.h"
 
 namespace {
 
@@ -112,25 +110,5 @@ void random_numbers(benchmark::State& state) {
   items(state);
 }
 BENCHMARK(random_numbers);
-
-void rank_rows(benchmark::State& state) {
-  const auto x = normal_like(1);
-  const std::int64_t row = state.range(0);
-  std::vector<std::uint32_t> order(static_cast<std::size_t>(row));
-  std::vector<std::uint64_t> work(static_cast<std::size_t>(2 * row));
-  for (auto _ : state) {
-    for (std::int64_t at = 0; at + row <= kElems; at += row) crucible::order_by_magnitude(x.data() + at, row, order.data(), work.data());
-  }
-  items(state);
-}
-BENCHMARK(rank_rows)->Arg(1024)->Arg(4096)->Arg(16384);
-
-void count_magnitudes(benchmark::State& state) {
-  const auto x = normal_like(1);
-  std::vector<std::uint64_t> counts(crucible::kCoarseBuckets);
-  for (auto _ : state) crucible::count_coarse(x.data(), kElems, counts.data());
-  items(state);
-}
-BENCHMARK(count_magnitudes);
 
 }  // namespace

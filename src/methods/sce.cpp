@@ -5,8 +5,10 @@
 #include "base/check.h"
 #include "methods/method.h"
 #include "methods/shared/task_arithmetic.h"
+#include "methods/shared/tile_marks.h"
 #include "simd/blend.h"
 #include "simd/ops.h"
+#include "simd/select.h"
 #include "tensor/selection.h"
 
 namespace crucible {
@@ -38,9 +40,9 @@ const FieldTable& model_fields() {
   return table;
 }
 
-// Scratch slots: spreads, the mask, and one copy per model.
+// Scratch slots: spreads, marks, and one copy per model.
 constexpr int kSpreadSlot = 0;
-constexpr int kMaskSlot = 1;
+constexpr int kMarkSlot = 1;
 constexpr int kCopySlot = 2;
 
 class SceKernel final : public Kernel {
@@ -53,6 +55,12 @@ class SceKernel final : public Kernel {
         cuts_({0}, spec.tiling.tiles, RankCuts::Ties::kByIndex) {
     CHECK(spec.has_base);
     if (!weights_.empty()) phase_ = selects() ? Phase::kSelect : Phase::kWeigh;
+    const std::int64_t need = TileMarks::bytes_for(tiling_);
+    if (selects() && select_ == Select::kDeltas && need <= spec.keep_budget_bytes) marks_bytes_ = need;
+  }
+
+  void prepare() override {
+    if (marks_bytes_ > 0) marks_ = TileMarks(tiling_);
   }
 
   Next first() const noexcept override { return phase_ == Phase::kMap ? Next::kMap : Next::kReduce; }
@@ -71,9 +79,9 @@ class SceKernel final : public Kernel {
       if (pass == 0) counts[kCoarseBuckets] += count_equal(spread, tile.count, 0);
       return;
     }
-    const std::uint8_t* mask = make_mask(tile, in, scratch);
+    const std::uint64_t* marks = selected(tile, in, scratch, Marks::kFirstTime);
     for (std::size_t i = 0; i < in.models.size(); ++i)
-      sums[i] += simd::sum_square_difference(masked(mask, tile, in, i, scratch), in.base, tile.count);
+      sums[i] += simd::sum_square_difference(masked(marks, tile, in, i, scratch), in.base, tile.count);
   }
 
   Next seal(int pass, const Totals& totals) noexcept override {
@@ -101,9 +109,9 @@ class SceKernel final : public Kernel {
     if (models == 0 || drops_all) {
       std::memcpy(out, in.base, static_cast<std::size_t>(tile.count) * sizeof(float));
     } else {
-      const std::uint8_t* mask = select_ == Select::kDeltas ? make_mask(tile, in, scratch) : nullptr;
+      const std::uint64_t* marks = select_ == Select::kDeltas ? selected(tile, in, scratch, Marks::kAgain) : nullptr;
       std::vector<const float*> merged(models);
-      for (std::size_t i = 0; i < models; ++i) merged[i] = masked(mask, tile, in, i, scratch);
+      for (std::size_t i = 0; i < models; ++i) merged[i] = masked(marks, tile, in, i, scratch);
       std::vector<std::int64_t> votes(models), lost(models);
       simd::VoteCounts counts{0, votes, lost};
       constexpr double kSmallestDivisor = 1e-6;
@@ -119,9 +127,9 @@ class SceKernel final : public Kernel {
     measure.out_delta_square += simd::sum_square_difference(out, in.base, tile.count);
   }
 
-  std::int64_t kept_bytes() const noexcept override { return cuts_.kept_bytes(); }
+  std::int64_t kept_bytes() const noexcept override { return cuts_.kept_bytes() + marks_bytes_; }
   std::int64_t scratch_bytes() const noexcept override {
-    return selects() ? tiling_.tile_elems * (4 + 1 + 4 * std::ssize(weights_)) + static_cast<std::int64_t>(sizeof(std::uint64_t)) : 0;
+    return selects() ? tiling_.tile_elems * 4 * (1 + std::ssize(weights_)) + 8 * TileMarks::words_of(tiling_) + 8 : 0;
   }
   std::vector<Note> notes() const override {
     std::vector<Note> all;
@@ -150,23 +158,26 @@ class SceKernel final : public Kernel {
       weights_[i] = usable ? squares[i] / total : 1.0 / static_cast<double>(weights_.size());
   }
 
-  // 1 where a position is selected; null where all are.
-  const std::uint8_t* make_mask(const Tile& tile, const TileInputs& in, Scratch& scratch) const noexcept {
+  // Marks of the selected positions; null where all are. The pass of the weights selects for the first time.
+  enum class Marks { kFirstTime, kAgain };
+  const std::uint64_t* selected(const Tile& tile, const TileInputs& in, Scratch& scratch, Marks when) noexcept {
     if (!selects()) return nullptr;
+    std::uint64_t* marks = marks_.empty() ? scratch.longs(kMarkSlot, TileMarks::words_of(tiling_)) : marks_.of(tile);
+    if (when == Marks::kAgain && !marks_.empty()) return marks;
     float* spread = scratch.floats(kSpreadSlot, tile.count);
     simd::spread(in.models, spread, tile.count);
-    std::uint8_t* mask = scratch.bytes(kMaskSlot, tile.count);
-    CutWalk walk(cuts_[0], tile.index);
-    for (std::int64_t i = 0; i < tile.count; ++i) mask[i] = walk.inside(magnitude_bits(spread[i])) ? 1 : 0;
-    return mask;
+    simd::MagnitudeCut cut = cuts_[0].in_tile(tile.index);
+    simd::MagnitudeCut none;
+    simd::mark_band(spread, cut, none, marks, tile.count);
+    return marks;
   }
 
   // A model with the base in place of what is not selected: its task vector is 0 there.
-  static const float* masked(const std::uint8_t* mask, const Tile& tile, const TileInputs& in, std::size_t model,
+  static const float* masked(const std::uint64_t* marks, const Tile& tile, const TileInputs& in, std::size_t model,
                              Scratch& scratch) noexcept {
-    if (mask == nullptr) return in.models[model];
+    if (marks == nullptr) return in.models[model];
     float* copy = scratch.floats(kCopySlot + static_cast<int>(model), tile.count);
-    for (std::int64_t i = 0; i < tile.count; ++i) copy[i] = mask[i] != 0 ? in.models[model][i] : in.base[i];
+    simd::take_marked(in.models[model], in.base, marks, copy, tile.count);
     return copy;
   }
 
@@ -175,6 +186,8 @@ class SceKernel final : public Kernel {
   Select select_;
   std::vector<double> weights_;  // eta
   RankCuts cuts_;
+  TileMarks marks_;  // what is selected, where there is room to keep it
+  std::int64_t marks_bytes_ = 0;
   std::int64_t selected_ = 0;
   Phase phase_ = Phase::kMap;
 };

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 
 // The levels worth their compile time; the others in between give no gain here.
@@ -38,7 +39,7 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kBlocksAtOnce = 8;      // Philox blocks, 32 numbers
+constexpr int kBlocksAtOnce = 16;     // Philox blocks, 64 numbers
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
 
 inline float bits_to_float(std::uint32_t u) { return std::bit_cast<float>(u); }
@@ -298,40 +299,63 @@ HWY_INLINE float elect_one(float base, const float* const* x, std::int64_t model
   return mixed == 0.0 ? base : static_cast<float>(static_cast<double>(base) + mixed);
 }
 
-void Elect(const float* base, const float* const* x, std::int64_t models, const ElectCall& c, float* HWY_RESTRICT out, std::int64_t n) {
+// kModels models, or any number where it is 0: the numbers of a few stay in registers.
+template <int kModels>
+HWY_INLINE void elect_some(const float* base, const float* const* x, std::int64_t any_models, const ElectCall& c, float* HWY_RESTRICT out,
+                           std::int64_t n) {
   const hn::ScalableTag<double> d;
+  const hn::RebindToSigned<decltype(d)> di;
   const hn::Rebind<float, decltype(d)> df;
+  using V = hn::Vec<decltype(d)>;
+  using VCount = hn::Vec<decltype(di)>;
+  constexpr bool kAny = kModels == 0;
+  constexpr std::size_t kHeld = kAny ? 1 : kModels;
+  const std::int64_t models = kAny ? any_models : kModels;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto zero = hn::Zero(d);
-  std::int64_t conflicts = 0;
+  const V zero = hn::Zero(d);
+  V held[kHeld];
+  // Lanes of counts, as -1 for each.
+  VCount conflicts = hn::Zero(di), voted[kHeld], won[kHeld];
+  for (std::size_t j = 0; j < kHeld; ++j) voted[j] = won[j] = conflicts;
   std::int64_t i = 0;
   // Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
   constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
   for (; !kEmulated && i + lanes <= n; i += lanes) {
     const auto value = [&](std::int64_t j) HWY_ATTR { return hn::Mul(hn::Set(d, c.scales[j]), hn::PromoteTo(d, hn::LoadU(df, x[j] + i))); };
-    auto sum = zero;
+    V sum = zero;
     auto plus = hn::Lt(zero, zero);
     auto minus = plus;
     for (std::int64_t j = 0; j < models; ++j) {
-      const auto v = value(j);
+      const V v = value(j);
+      if constexpr (!kAny) held[j] = v;
       sum = hn::Add(sum, v);
       plus = hn::Or(plus, hn::Gt(v, zero));
       minus = hn::Or(minus, hn::Lt(v, zero));
     }
-    conflicts += static_cast<std::int64_t>(hn::CountTrue(d, hn::And(plus, minus)));
+    conflicts = hn::Add(conflicts, hn::VecFromMask(di, hn::RebindMask(di, hn::And(plus, minus))));
     const auto up = c.zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
-    auto mixed = zero;
-    auto divisor = zero;
+    V mixed = zero;
+    V divisor = zero;
     for (std::int64_t j = 0; j < models; ++j) {
-      const auto v = value(j);
+      V v;
+      if constexpr (kAny) {
+        v = value(j);
+      } else {
+        v = held[j];
+      }
       const auto above = hn::Gt(v, zero);
       const auto below = hn::Lt(v, zero);
       const auto wins = hn::Or(hn::And(up, above), hn::AndNot(up, below));
       mixed = hn::Add(mixed, hn::IfThenElseZero(wins, v));
       divisor = hn::Add(divisor, hn::IfThenElseZero(wins, hn::Set(d, c.weights[j])));
-      const auto voted = static_cast<std::int64_t>(hn::CountTrue(d, hn::Or(above, below)));
-      c.votes[j] += voted;
-      c.votes_lost[j] += voted - static_cast<std::int64_t>(hn::CountTrue(d, wins));
+      if constexpr (kAny) {
+        const auto votes = static_cast<std::int64_t>(hn::CountTrue(d, hn::Or(above, below)));
+        c.votes[j] += votes;
+        c.votes_lost[j] += votes - static_cast<std::int64_t>(hn::CountTrue(d, wins));
+      } else {
+        voted[j] = hn::Add(voted[j], hn::VecFromMask(di, hn::RebindMask(di, hn::Or(above, below))));
+        won[j] = hn::Add(won[j], hn::VecFromMask(di, hn::RebindMask(di, wins)));
+      }
     }
     if (c.normalize) mixed = hn::Div(mixed, hn::IfThenElse(hn::Le(hn::Abs(divisor), hn::Set(d, c.tiny)), hn::Set(d, 1.0), divisor));
     mixed = hn::Mul(mixed, hn::Set(d, c.factor));
@@ -342,83 +366,128 @@ void Elect(const float* base, const float* const* x, std::int64_t models, const 
     const auto moved = hn::IfThenElse(hn::Eq(mixed, zero), b, hn::Add(b, mixed));
     hn::StoreU(hn::DemoteTo(df, moved), df, out + i);
   }
-  *c.conflicts += conflicts;
+  const auto total = [&](VCount counts) HWY_ATTR {
+    std::int64_t each[hn::MaxLanes(hn::RebindToSigned<decltype(d)>())];
+    hn::StoreU(counts, di, each);
+    std::int64_t sum = 0;
+    for (std::int64_t k = 0; k < lanes; ++k) sum -= each[k];
+    return sum;
+  };
+  *c.conflicts += total(conflicts);
+  for (int j = 0; j < kModels; ++j) {
+    c.votes[j] += total(voted[j]);
+    c.votes_lost[j] += total(voted[j]) - total(won[j]);
+  }
   for (; i < n; ++i) out[i] = elect_one(base[i], x, models, c, i);
 }
 
+void Elect(const float* base, const float* const* x, std::int64_t models, const ElectCall& c, float* HWY_RESTRICT out, std::int64_t n) {
+  switch (models) {
+    case 1: return elect_some<1>(base, x, models, c, out, n);
+    case 2: return elect_some<2>(base, x, models, c, out, n);
+    case 3: return elect_some<3>(base, x, models, c, out, n);
+    case 4: return elect_some<4>(base, x, models, c, out, n);
+    default: return elect_some<0>(base, x, models, c, out, n);
+  }
+}
+
 #if HWY_TARGET == HWY_SCALAR
+struct PhiloxKeys {
+  explicit PhiloxKeys(RandomKey k) : key(k) {}
+  RandomKey key;
+};
 // No wide multiplication in vectors of one lane: the generator as it is written.
-HWY_INLINE void philox_blocks(RandomKey key, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
-  for (std::uint64_t i = 0; i < 4 * kBlocksAtOnce; ++i) out[i] = random_u32(key, first_block * 4 + i);
+HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
+  for (std::uint64_t i = 0; i < 4 * kBlocksAtOnce; ++i) out[i] = random_u32(keys.key, first_block * 4 + i);
 }
 #else
-// Philox4x32-10 of one block per 64-bit lane; only the lower half of a lane counts until the end.
-HWY_INLINE void philox_blocks(RandomKey key, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
-  const hn::ScalableTag<std::uint64_t> d;
-  const hn::Repartition<std::uint32_t, decltype(d)> d32;
-  const auto lanes = static_cast<int>(hn::Lanes(d));
-  const auto low = hn::Set(d, 0xFFFFFFFFu);
-  const auto m0 = hn::BitCast(d32, hn::Set(d, 0xD2511F53u));
-  const auto m1 = hn::BitCast(d32, hn::Set(d, 0xCD9E8D57u));
-  for (int b = 0; b < kBlocksAtOnce; b += lanes) {
-    const auto counter = hn::Add(hn::Set(d, first_block + static_cast<std::uint64_t>(b)), hn::Iota(d, 0));
-    auto c0 = counter;
-    auto c1 = hn::ShiftRight<32>(counter);
-    auto c2 = hn::Zero(d);
-    auto c3 = hn::Zero(d);
-    std::uint32_t k0 = key.words[0];
-    std::uint32_t k1 = key.words[1];
-    for (int round = 0; round < 10; ++round) {
-      const auto p0 = hn::MulEven(hn::BitCast(d32, c0), m0);
-      const auto p1 = hn::MulEven(hn::BitCast(d32, c2), m1);
-      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c1), hn::Set(d, k0));
-      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c3), hn::Set(d, k1));
-      c1 = p1;
-      c3 = p0;
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
+using DPhilox = hn::CappedTag<std::uint64_t, 8>;  // two vectors at once have no more than kBlocksAtOnce lanes
+
+constexpr int kPhiloxRounds = 10;
+// The keys of the rounds, one in each 64-bit lane.
+struct PhiloxKeys {
+  explicit PhiloxKeys(RandomKey key) {
+    for (int round = 0; round < kPhiloxRounds; ++round) {
+      const auto r = static_cast<std::uint32_t>(round);
+      const DPhilox d;
+      hn::StoreU(hn::Set(d, key.words[0] + r * 0x9E3779B9u), d, first[round]);
+      hn::StoreU(hn::Set(d, key.words[1] + r * 0xBB67AE85u), d, second[round]);
     }
+  }
+  alignas(64) std::uint64_t first[kPhiloxRounds][hn::MaxLanes(DPhilox())];
+  alignas(64) std::uint64_t second[kPhiloxRounds][hn::MaxLanes(DPhilox())];
+};
+
+// Philox4x32-10 of one block per 64-bit lane; only the lower half of a lane counts until the end.
+struct PhiloxState {
+  using V = hn::Vec<DPhilox>;
+  V c0, c1, c2, c3;
+
+  HWY_INLINE explicit PhiloxState(std::uint64_t first_block) {
+    const DPhilox d;
+    c0 = hn::Add(hn::Set(d, first_block), hn::Iota(d, 0));
+    c1 = hn::ShiftRight<32>(c0);
+    c2 = hn::Zero(d);
+    c3 = c2;
+  }
+  HWY_INLINE void step(V k0, V k1) {
+    const DPhilox d;
+    const hn::Repartition<std::uint32_t, DPhilox> d32;
+    const auto p0 = hn::MulEven(hn::BitCast(d32, c0), hn::BitCast(d32, hn::Set(d, 0xD2511F53u)));
+    const auto p1 = hn::MulEven(hn::BitCast(d32, c2), hn::BitCast(d32, hn::Set(d, 0xCD9E8D57u)));
+    c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c1), k0);
+    c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c3), k1);
+    c1 = p1;
+    c3 = p0;
+  }
+  HWY_INLINE void store(std::uint32_t* out) const {
+    const DPhilox d;
+    const auto low = hn::Set(d, 0xFFFFFFFFu);
     const auto first_pair = hn::Or(hn::And(c0, low), hn::ShiftLeft<32>(c1));
     const auto second_pair = hn::Or(hn::And(c2, low), hn::ShiftLeft<32>(c3));
-    std::uint64_t pairs[2 * hn::MaxLanes(hn::ScalableTag<std::uint64_t>())];
+    std::uint64_t pairs[2 * hn::MaxLanes(DPhilox())];
     hn::StoreInterleaved2(first_pair, second_pair, d, pairs);
-    std::memcpy(out + 4 * b, pairs, static_cast<std::size_t>(lanes) * 16);
+    std::memcpy(out, pairs, hn::Lanes(d) * 16);
+  }
+};
+
+// Two vectors at a time: the steps of one wait for its multiplications, those of two overlap.
+HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
+  const DPhilox d;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  for (int b = 0; b < kBlocksAtOnce; b += 2 * lanes) {
+    PhiloxState one(first_block + static_cast<std::uint64_t>(b));
+    PhiloxState other(first_block + static_cast<std::uint64_t>(b + lanes));
+    for (int round = 0; round < kPhiloxRounds; ++round) {
+      const auto k0 = hn::Load(d, keys.first[round]);
+      const auto k1 = hn::Load(d, keys.second[round]);
+      one.step(k0, k1);
+      other.step(k0, k1);
+    }
+    one.store(out + 4 * b);
+    other.store(out + 4 * (b + lanes));
   }
 }
 #endif
 
 void FillRandom(RandomKey key, std::uint64_t first, std::uint32_t* HWY_RESTRICT out, std::int64_t n) {
-  std::uint32_t words[32];
+  constexpr std::uint64_t kNumbers = 4 * kBlocksAtOnce;
+  const PhiloxKeys keys(key);
+  std::uint32_t words[kNumbers];
   std::uint64_t index = first;
   const std::uint64_t end = first + static_cast<std::uint64_t>(n);
   while (index < end) {
-    const std::uint64_t group = index & ~std::uint64_t{31};
-    if (index == group && end - index >= 32) {
-      philox_blocks(key, index / 4, out);
-      out += 32;
-      index += 32;
+    const std::uint64_t group = index & ~(kNumbers - 1);
+    if (index == group && end - index >= kNumbers) {
+      philox_blocks(keys, index / 4, out);
+      out += kNumbers;
+      index += kNumbers;
       continue;
     }
-    philox_blocks(key, group / 4, words);
-    const std::uint64_t stop = group + 32 < end ? group + 32 : end;
+    philox_blocks(keys, group / 4, words);
+    const std::uint64_t stop = group + kNumbers < end ? group + kNumbers : end;
     for (; index < stop; ++index) *out++ = words[index - group];
   }
-}
-
-std::int64_t KeepBelow(const float* x, const std::uint32_t* random, std::uint64_t threshold, float* HWY_RESTRICT kept, std::int64_t n) {
-  // A threshold of 2^32 keeps all; it does not fit the 32-bit comparison.
-  if (threshold > 0xFFFFFFFFu) {
-    for (std::int64_t i = 0; i < n; ++i) kept[i] = x[i];
-    return n;
-  }
-  const std::uint32_t limit = static_cast<std::uint32_t>(threshold);
-  std::int64_t count = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const bool keep = random[i] < limit;
-    kept[i] = keep ? x[i] : 0.0f;
-    count += keep ? 1 : 0;
-  }
-  return count;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -445,7 +514,6 @@ HWY_EXPORT(Scale);
 HWY_EXPORT(WeightedSum);
 HWY_EXPORT(Elect);
 HWY_EXPORT(FillRandom);
-HWY_EXPORT(KeepBelow);
 
 void load_f16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF16)(in, out, n); }
 void load_bf16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadBF16)(in, out, n); }
@@ -484,10 +552,6 @@ void elect(const float* base, std::span<const float* const> x, const Election& e
 
 void fill_random(RandomKey key, std::uint64_t first, std::uint32_t* out, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(FillRandom)(key, first, out, n);
-}
-
-std::int64_t keep_below(const float* x, const std::uint32_t* random, std::uint64_t threshold, float* kept, std::int64_t n) noexcept {
-  return HWY_DYNAMIC_DISPATCH(KeepBelow)(x, random, threshold, kept, n);
 }
 
 std::vector<std::string> available_levels() {

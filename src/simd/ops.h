@@ -62,9 +62,6 @@ void elect(const float* base, std::span<const float* const> x, const Election& e
 // Numbers first .. first + n - 1 of a random stream: random_u32 for each, in bulk.
 void fill_random(RandomKey key, std::uint64_t first, std::uint32_t* out, std::int64_t n) noexcept;
 
-// kept[i] = x[i] where random[i] < threshold, else 0. Returns how many were kept. threshold is probability * 2^32.
-std::int64_t keep_below(const float* x, const std::uint32_t* random, std::uint64_t threshold, float* kept, std::int64_t n) noexcept;
-
 // The CPU levels this machine can run, best first ("AVX3", "AVX2", "SSE2", ...), and the one in use.
 std::vector<std::string> available_levels();
 std::string level_in_use();

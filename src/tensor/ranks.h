@@ -1,12 +1,50 @@
-// Exact ranks by magnitude inside a row.
+// Random draws that depend on magnitude ranks inside a row, without a sort of the row.
+//
+// A row's elements are counted by keys, the upper bits of their magnitudes; a second walk gives each element a place among those of its
+// key, in index order. Where a key stands for one magnitude that place is the rank. Where it stands for several, the place is off by
+// less than the key's number of elements, and only an element whose random number lies near its threshold can be decided wrongly: the
+// elements of its key are then sorted. Differences of 16-bit numbers have few bits, so most of their keys stand for one magnitude.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace crucible {
 
-// Fills order[r] with the index of the element of rank r: |x| ascending, equal magnitudes by lower index. n < 2^32.
-// `work` holds 2 * n values. Radix sort of the magnitude bits; never worse than linear.
-void order_by_magnitude(const float* x, std::int64_t n, std::uint32_t* order, std::uint64_t* work) noexcept;
+class RankDraw {
+ public:
+  // For rows of thresholds.size() elements. The element of rank r (0 is the smallest magnitude; equal ones by lower index) is drawn where
+  // its random number is below thresholds[r]; thresholds never fall, and 2^32 draws always. Draws are counted in groups of ranks: group g
+  // holds the ranks from group_ends[g - 1] to group_ends[g] - 1.
+  RankDraw(const std::vector<std::uint64_t>& thresholds, std::vector<std::int64_t> group_ends);
+
+  // Memory of one call, aligned to 8 bytes.
+  static std::int64_t work_bytes(std::int64_t row) noexcept;
+
+  // Marks (as simd/select.h does) the drawn elements of a row, and adds their numbers to drawn_in, one for each group. Thread-safe.
+  void draw(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in, std::byte* work) const noexcept;
+  // The same, and returns the elements in the order of their ranks; it lies in `work`.
+  const std::uint32_t* draw_in_order(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in,
+                                     std::byte* work) const noexcept;
+
+ private:
+  struct Work;
+  struct Row;
+  enum class Settle { kDoubtful, kAll };
+
+  void draw_row(const Row& row, Settle settle, std::int64_t* drawn_in) const noexcept;
+  std::uint32_t count_keys(const Row& row, bool& shared, std::uint32_t& fullest) const noexcept;
+  template <bool kInOrder>
+  std::int64_t place(const Row& row, std::uint32_t margin) const noexcept;
+  void settle_key(const Row& row, std::uint32_t key) const noexcept;
+  bool is_drawn(std::uint32_t random, std::uint32_t rank) const noexcept;
+  std::uint32_t margin_of(std::uint32_t elements) const noexcept;
+
+  std::vector<std::uint32_t> limits_;  // thresholds, where 2^32 is one less: from certain_from_ on all are drawn
+  std::vector<std::int64_t> group_ends_;
+  std::uint32_t certain_from_ = 0;
+  std::uint64_t steepest_ = 0;  // the largest step between two thresholds
+};
 
 }  // namespace crucible

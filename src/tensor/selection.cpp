@@ -6,6 +6,8 @@
 namespace crucible {
 namespace {
 
+constexpr std::int64_t kChunk = 4096;  // elements whose digits stay in the first cache level
+
 // The bucket in which the running count, from the top, reaches `take`; `above` becomes the count before it.
 std::size_t find_from_top(std::span<const std::uint64_t> counts, std::int64_t take, std::int64_t& above) noexcept {
   above = 0;
@@ -24,20 +26,24 @@ std::size_t find_from_top(std::span<const std::uint64_t> counts, std::int64_t ta
 }  // namespace
 
 void count_coarse(const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
-  for (std::int64_t i = 0; i < n; ++i) ++counts[magnitude_bits(x[i]) >> kCoarseShift];
+  std::uint16_t digits[kChunk];
+  for (std::int64_t at = 0; at < n; at += kChunk) {
+    const std::int64_t m = std::min(kChunk, n - at);
+    simd::magnitude_digits(x + at, kCoarseShift, digits, m);
+    for (std::int64_t i = 0; i < m; ++i) ++counts[digits[i]];
+  }
 }
 
 void count_fine(const float* x, std::int64_t n, std::uint32_t bucket, std::uint64_t* counts) noexcept {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint32_t m = magnitude_bits(x[i]);
-    if (m >> kCoarseShift == bucket) ++counts[m & (kFineBuckets - 1)];
+  std::uint32_t found[kChunk];
+  for (std::int64_t at = 0; at < n; at += kChunk) {
+    const std::int64_t m = simd::pick_magnitudes(x + at, kCoarseShift, bucket, found, std::min(kChunk, n - at));
+    for (std::int64_t i = 0; i < m; ++i) ++counts[found[i] & (kFineBuckets - 1)];
   }
 }
 
 std::uint64_t count_equal(const float* x, std::int64_t n, std::uint32_t magnitude) noexcept {
-  std::uint64_t count = 0;
-  for (std::int64_t i = 0; i < n; ++i) count += magnitude_bits(x[i]) == magnitude ? 1u : 0u;
-  return count;
+  return static_cast<std::uint64_t>(simd::count_magnitude(x, magnitude, n));
 }
 
 void RankCut::see_coarse(std::span<const std::uint64_t> counts) noexcept {

@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "simd/select.h"
+
 namespace crucible {
 
 // The magnitude of a float as an integer that sorts the same way. NaN sorts above infinity.
@@ -36,6 +38,7 @@ class RankCut {
 
   // How many elements of the cut's magnitude may still be taken in a tile. Valid after the passes above.
   std::int64_t ties_to_take(std::int64_t tile) const noexcept;
+  simd::MagnitudeCut in_tile(std::int64_t tile) const noexcept { return {magnitude_, ties_to_take(tile)}; }
 
  private:
   std::int64_t take_;
@@ -45,20 +48,6 @@ class RankCut {
   std::int64_t take_equal_ = 0;       // how many of exactly this magnitude are taken
   std::int64_t equal_ = 0;            // how many there are
   std::vector<std::int64_t> before_;  // ties in earlier tiles
-};
-
-// Walks a tile in index order and answers for each magnitude whether it lies inside the cut.
-class CutWalk {
- public:
-  CutWalk(const RankCut& cut, std::int64_t tile) noexcept : magnitude_(cut.magnitude()), left_(cut.ties_to_take(tile)) {}
-  bool inside(std::uint32_t magnitude) noexcept {
-    if (magnitude != magnitude_) return magnitude > magnitude_;
-    return left_-- > 0;
-  }
-
- private:
-  std::uint32_t magnitude_;
-  std::int64_t left_;
 };
 
 // Several cuts through the magnitudes of one tensor, found together: the counting passes over the tiles, in the order in which they

@@ -9,6 +9,7 @@
 #include "simd/ops.h"
 #include "simd/softmax.h"
 #include "support/kernel_driver.h"
+#include "support/slow_twins.h"
 #include "tensor/selection.h"
 
 namespace crucible::test {

@@ -190,26 +190,6 @@ TEST(Simd, FillRandom) {
   });
 }
 
-TEST(Simd, KeepBelow) {
-  at_every_level([](std::int64_t n, Rng& rng) {
-    const auto x = mixed_values(n, rng);
-    std::vector<std::uint32_t> random(x.size());
-    for (auto& r : random) r = below(rng, 4) == 0 ? (below(rng, 2) == 0 ? 0u : 0xFFFFFFFFu) : static_cast<std::uint32_t>(rng());
-    for (const std::uint64_t threshold :
-         {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{0x80000000}, std::uint64_t{0xFFFFFFFF}, std::uint64_t{1} << 32}) {
-      auto got = blank(n), want = blank(n);
-      std::int64_t kept = 0;
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        if (random[i] >= threshold) continue;
-        want[i] = x[i];
-        ++kept;
-      }
-      EXPECT_EQ(simd::keep_below(x.data(), random.data(), threshold, got.data(), n), kept);
-      EXPECT_EQ(bits_of(got), bits_of(want)) << threshold;
-    }
-  });
-}
-
 TEST(Simd, Copies) {
   at_every_level([](std::int64_t n, Rng& rng) {
     const auto x = mixed_values(n, rng);

@@ -36,16 +36,69 @@ std::vector<float> some_values(std::int64_t n, Rng& rng) {
   return x;
 }
 
-RC_GTEST_PROP(Ranks, AreThoseOfAStableSort, ()) {
+// What RankDraw promises, from a stable sort.
+struct Drawn {
+  std::vector<std::uint64_t> marks;
+  std::vector<std::int64_t> in_groups;
+  bool operator==(const Drawn&) const = default;
+};
+Drawn draw_by_sorting(const std::vector<float>& x, const std::vector<std::uint64_t>& thresholds, const std::vector<std::int64_t>& ends,
+                      const std::vector<std::uint32_t>& random) {
+  Drawn drawn{std::vector<std::uint64_t>((x.size() + 63) / 64), std::vector<std::int64_t>(ends.size())};
+  const auto order = sorted_order(x, false);
+  for (std::size_t r = 0; r < order.size(); ++r) {
+    const std::uint32_t i = order[r];
+    if (random[i] >= thresholds[r]) continue;
+    drawn.marks[i / 64] |= std::uint64_t{1} << (i % 64);
+    const auto group = std::upper_bound(ends.begin(), ends.end(), static_cast<std::int64_t>(r)) - ends.begin();
+    ++drawn.in_groups[static_cast<std::size_t>(group)];
+  }
+  return drawn;
+}
+
+// Draws both ways from rows whose random numbers lie where decisions are close.
+void check_draws(const std::vector<float>& x, Rng& rng) {
+  const auto n = std::ssize(x);
+  constexpr std::uint64_t kAll = std::uint64_t{1} << 32;
+  const double low = uniform(rng, -0.5, 1.2), rise = below(rng, 5) == 0 ? 0.0 : uniform(rng, 0.0, 1.5);
+  std::vector<std::uint64_t> thresholds;
+  for (std::int64_t r = 0; r < n; ++r) {
+    const double p = std::clamp(low + rise * static_cast<double>(r) / static_cast<double>(n), 0.0, 1.0);
+    thresholds.push_back(static_cast<std::uint64_t>(p * 0x1p32));
+  }
+  std::vector<std::int64_t> ends;
+  for (std::int64_t d = 1; d <= 10; ++d) ends.push_back((d * n + 9) / 10);
+  std::vector<std::uint32_t> random;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint64_t near = thresholds[static_cast<std::size_t>(below(rng, n))] + static_cast<std::uint64_t>(below(rng, 3)) - 1;
+    random.push_back(below(rng, 3) == 0 ? static_cast<std::uint32_t>(std::min(near, kAll - 1)) : static_cast<std::uint32_t>(rng()));
+  }
+  const RankDraw draw(thresholds, ends);
+  const Drawn want = draw_by_sorting(x, thresholds, ends, random);
+  std::vector<std::byte> work(static_cast<std::size_t>(RankDraw::work_bytes(n)));
+  const auto blank = [&] { return Drawn{std::vector<std::uint64_t>(want.marks.size(), 0xABu), std::vector<std::int64_t>(ends.size())}; };
+  Drawn got = blank();
+  draw.draw(x.data(), random.data(), got.marks.data(), got.in_groups.data(), work.data());
+  RC_ASSERT(got == want);
+  got = blank();
+  const std::uint32_t* order = draw.draw_in_order(x.data(), random.data(), got.marks.data(), got.in_groups.data(), work.data());
+  RC_ASSERT(got == want);
+  RC_ASSERT(std::vector<std::uint32_t>(order, order + n) == sorted_order(x, false));
+}
+
+RC_GTEST_PROP(Ranks, DrawsAreThoseOfAStableSort, ()) {
   Rng rng(*rc::gen::arbitrary<std::uint64_t>());
-  // Below 49 elements another sort runs.
-  const auto n = *rc::gen::oneOf(rc::gen::inRange<std::int64_t>(0, 60), rc::gen::inRange<std::int64_t>(47, 52),
-                                 rc::gen::inRange<std::int64_t>(0, 5000));
-  const auto x = some_values(n, rng);
-  std::vector<std::uint32_t> order(x.size());
-  std::vector<std::uint64_t> work(2 * x.size());
-  order_by_magnitude(x.data(), n, order.data(), work.data());
-  RC_ASSERT(order == sorted_order(x, false));
+  const auto n = *rc::gen::oneOf(rc::gen::inRange<std::int64_t>(1, 130), rc::gen::inRange<std::int64_t>(1, 5000));
+  check_draws(some_values(n, rng), rng);
+}
+
+// Long rows, in which keys hold many elements, and tens of thousands of equal ones.
+TEST(Ranks, DrawsFromLongRows) {
+  Rng rng(4);
+  for (const Values kind : kAllValues) check_draws(make_values(kind, 70'001, rng), rng);
+  std::vector<float> x = make_values(Values::kNormal, 200'000, rng);
+  for (std::size_t i = 0; i < x.size(); i += 2) x[i] = 1e-3f;
+  check_draws(x, rng);
 }
 
 TEST(Ranks, MagnitudesSortAsIntegers) {
@@ -70,10 +123,12 @@ std::vector<char> cut(const std::vector<float>& x, std::int64_t take, std::int64
     c.see_ties(ties);
   }
   std::vector<char> inside;
+  std::vector<std::uint64_t> marks(x.size() / 64 + 1);
   for (std::int64_t at = 0; at < n; at += tile) {
-    CutWalk walk(c, at / tile);
-    for (std::int64_t i = at; i < std::min(n, at + tile); ++i)
-      inside.push_back(walk.inside(magnitude_bits(x[static_cast<std::size_t>(i)])) ? 1 : 0);
+    const std::int64_t count = std::min(tile, n - at);
+    simd::MagnitudeCut here = c.in_tile(at / tile), none;
+    simd::mark_band(x.data() + at, here, none, marks.data(), count);
+    for (std::int64_t i = 0; i < count; ++i) inside.push_back(static_cast<char>(marks[static_cast<std::size_t>(i / 64)] >> (i % 64) & 1));
   }
   return inside;
 }

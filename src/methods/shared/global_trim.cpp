@@ -8,6 +8,7 @@
 
 #include "base/text_util.h"
 #include "simd/ops.h"
+#include "simd/select.h"
 
 namespace crucible::task_arithmetic {
 namespace {
@@ -18,7 +19,9 @@ class KeepAboveCut final : public Sparsifier {
   KeepAboveCut(const RankCut& cut, std::int64_t first_tile, double share) : cut_(cut), first_tile_(first_tile), share_(share) {}
 
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
-    const std::int64_t count = keep_inside(cut_, first_tile_ + tile.index, delta, kept, tile.count);
+    simd::MagnitudeCut cut = cut_.in_tile(first_tile_ + tile.index);
+    simd::MagnitudeCut none;
+    const std::int64_t count = simd::keep_band(delta, cut, none, kept, tile.count);
     if (measure == nullptr) return;
     measure->elems += tile.count;
     measure->kept += count;

@@ -1,42 +1,26 @@
 // MagPrune inside rows that fit a tile, and inside scopes that do not (a whole tensor, or rows longer than a tile may be).
 //
-// In a tile the row is ranked by sorting its magnitudes. A scope that spans tiles is ranked in windows: each reduce pass gathers the
+// In a tile each row is drawn from as tensor/ranks.h does. A scope that spans tiles is ranked in windows: each reduce pass gathers the
 // magnitudes of as many whole scopes as the budget holds, seal sorts them and keeps one bit per element. A scope larger than the
 // window is cut by magnitude, with the help of two counting passes, into parts that fit.
 #include <algorithm>
-#include <atomic>
-#include <bit>
 #include <cmath>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/check.h"
 #include "base/checked.h"
 #include "methods/shared/keep_ramp.h"
 #include "methods/shared/sparsifier.h"
+#include "methods/shared/tile_marks.h"
 #include "simd/ops.h"
+#include "simd/select.h"
 #include "tensor/ranks.h"
 #include "tensor/selection.h"
 
 namespace crucible {
 namespace {
-
-// One bit per element, set from any thread.
-class KeepBits {
- public:
-  KeepBits() = default;
-  explicit KeepBits(std::int64_t elems) : words_(static_cast<std::size_t>(ceil_div(elems, 64))) {}
-  bool empty() const noexcept { return words_.empty(); }
-  void set(std::int64_t i) noexcept {
-    std::atomic_ref<std::uint64_t>(words_[static_cast<std::size_t>(i / 64)])
-        .fetch_or(std::uint64_t{1} << (i % 64), std::memory_order_relaxed);
-  }
-  bool get(std::int64_t i) const noexcept { return (words_[static_cast<std::size_t>(i / 64)] >> (i % 64) & 1) != 0; }
-  static std::int64_t bytes_for(std::int64_t elems) noexcept { return ceil_div(elems, 64) * 8; }
-
- private:
-  std::vector<std::uint64_t> words_;
-};
 
 int decile_of(std::int64_t rank, std::int64_t n) noexcept { return static_cast<int>(rank * kDeciles / n); }
 
@@ -69,41 +53,48 @@ struct RampPlan {
   }
 };
 
-void replay(const KeepBits& bits, const Tile& tile, const float* delta, float* kept) noexcept {
-  for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = bits.get(tile.begin + i) ? delta[i] : 0.0f;
+// Where each tenth of n ranks ends.
+std::vector<std::int64_t> decile_ends(std::int64_t n) {
+  std::vector<std::int64_t> ends;
+  for (std::int64_t d = 1; d <= kDeciles; ++d) ends.push_back(ceil_div(d * n, kDeciles));
+  return ends;
 }
 
 class RowMagPrune final : public Sparsifier {
  public:
   explicit RowMagPrune(const MagPruneSpec& spec)
-      : row_(spec.tiling.row),
-        elems_(spec.tiling.elems),
-        ramp_(spec.density, spec.epsilon, row_),
-        key_(spec.key),
-        survivors_(spec.survivors) {
+      : row_(spec.tiling.row), tiling_(spec.tiling), ramp_(spec.density, spec.epsilon, row_), key_(spec.key), survivors_(spec.survivors) {
     // Ranking again costs more than a bit per element, where there is room for the bits.
-    const std::int64_t need = KeepBits::bytes_for(elems_);
-    if (survivors_ == Survivors::kAsTheyAre && need <= spec.keep_budget_bytes) bits_bytes_ = need;
+    const std::int64_t need = TileMarks::bytes_for(tiling_);
+    if (survivors_ == Survivors::kAsTheyAre && need <= spec.keep_budget_bytes) marks_bytes_ = need;
   }
 
   void prepare() override {
     plan_ = RampPlan(ramp_);
-    thresholds_.resize(static_cast<std::size_t>(row_));
-    for (std::int64_t r = 0; r < row_; ++r) thresholds_[static_cast<std::size_t>(r)] = ramp_.threshold(r);
-    if (bits_bytes_ > 0) bits_ = KeepBits(elems_);
+    std::vector<std::uint64_t> thresholds(static_cast<std::size_t>(row_));
+    for (std::int64_t r = 0; r < row_; ++r) thresholds[static_cast<std::size_t>(r)] = ramp_.threshold(r);
+    draw_.emplace(thresholds, decile_ends(row_));
+    if (marks_bytes_ > 0) marks_ = TileMarks(tiling_);
   }
 
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
-    if (measure == nullptr && !bits_.empty()) return replay(bits_, tile, delta, kept);
+    if (measure == nullptr && !marks_.empty()) return simd::keep_marked(delta, marks_.of(tile), kept, tile.count);
     std::uint32_t* random = scratch.words(0, row_);
-    std::uint32_t* order = scratch.words(1, row_);
-    std::uint64_t* work = scratch.longs(2, 2 * row_);
+    auto* work = reinterpret_cast<std::byte*>(scratch.bytes(1, RankDraw::work_bytes(row_)));
+    std::uint64_t* row_marks = scratch.longs(2, ceil_div(row_, 64) + TileMarks::words_of(tiling_));
+    std::uint64_t* marks = marks_.empty() ? row_marks + ceil_div(row_, 64) : marks_.of(tile);
     std::array<std::int64_t, kDeciles> kept_in{};
     for (std::int64_t at = 0; at < tile.count; at += row_) {
       simd::fill_random(key_, static_cast<std::uint64_t>(tile.begin + at), random, row_);
-      order_by_magnitude(delta + at, row_, order, work);
-      keep_row(tile.begin + at, delta + at, random, order, kept + at, kept_in);
+      if (survivors_ == Survivors::kDividedByProbability) {
+        const std::uint32_t* order = draw_->draw_in_order(delta + at, random, row_marks, kept_in.data(), work);
+        divide(delta + at, order, row_marks, kept + at);
+      } else {
+        draw_->draw(delta + at, random, row_marks, kept_in.data(), work);
+        TileMarks::put(marks, at, row_marks, row_);
+      }
     }
+    if (survivors_ == Survivors::kAsTheyAre) simd::keep_marked(delta, marks, kept, tile.count);
     if (measure == nullptr) return;
     measure->elems += tile.count;
     plan_.add_to(*measure, tile.count / row_);
@@ -112,42 +103,30 @@ class RowMagPrune final : public Sparsifier {
       measure->kept += kept_in[d];
     }
   }
-  std::int64_t kept_bytes() const noexcept override { return bits_bytes_ + row_ * 8; }
-  std::int64_t scratch_bytes() const noexcept override { return row_ * 24; }
+  std::int64_t kept_bytes() const noexcept override { return marks_bytes_ + row_ * 4; }
+  std::int64_t scratch_bytes() const noexcept override {
+    return row_ * 4 + RankDraw::work_bytes(row_) + 8 * (ceil_div(row_, 64) + TileMarks::words_of(tiling_));
+  }
   std::vector<Kernel::Note> notes() const override { return {{"c", ramp_.center()}}; }
 
  private:
-  void keep_row(std::int64_t first, const float* delta, const std::uint32_t* random, const std::uint32_t* order, float* kept,
-                std::array<std::int64_t, kDeciles>& kept_in) noexcept {
-    std::int64_t rank = 0;
-    for (int d = 0; d < kDeciles; ++d) {
-      const std::int64_t end = rank + plan_.elems[static_cast<std::size_t>(d)];
-      std::int64_t count = 0;
-      for (; rank < end; ++rank) {
-        const std::uint32_t i = order[rank];
-        const bool keep = random[i] < thresholds_[static_cast<std::size_t>(rank)];
-        kept[i] = keep ? delta[i] : 0.0f;
-        count += keep ? 1 : 0;
-        if (!keep) continue;
-        if (survivors_ == Survivors::kDividedByProbability) {
-          kept[i] = static_cast<float>(static_cast<double>(delta[i]) / ramp_.probability(rank));
-        } else if (!bits_.empty()) {
-          bits_.set(first + i);
-        }
-      }
-      kept_in[static_cast<std::size_t>(d)] += count;
+  void divide(const float* delta, const std::uint32_t* order, const std::uint64_t* marks, float* kept) const noexcept {
+    for (std::int64_t rank = 0; rank < row_; ++rank) {
+      const std::uint32_t i = order[rank];
+      const bool keep = (marks[i / 64] >> (i % 64) & 1) != 0;
+      kept[i] = keep ? static_cast<float>(static_cast<double>(delta[i]) / ramp_.probability(rank)) : 0.0f;
     }
   }
 
   std::int64_t row_;
-  std::int64_t elems_;
+  Tiling tiling_;
   KeepRamp ramp_;
   RampPlan plan_;
   RandomKey key_;
   Survivors survivors_;
-  std::vector<std::uint64_t> thresholds_;
-  KeepBits bits_;
-  std::int64_t bits_bytes_ = 0;
+  std::optional<RankDraw> draw_;
+  TileMarks marks_;
+  std::int64_t marks_bytes_ = 0;
 };
 
 // A part of the ranking that one pass can settle.
@@ -177,7 +156,7 @@ class ScopeMagPrune final : public Sparsifier {
     if (divides()) {
       ranks_.assign(static_cast<std::size_t>(spec_.tiling.elems), 0);
     } else {
-      bits_ = KeepBits(spec_.tiling.elems);
+      marks_ = TileMarks(spec_.tiling);
     }
     if (scope_ > window_) {
       phase_ = Phase::kCoarse;
@@ -243,7 +222,7 @@ class ScopeMagPrune final : public Sparsifier {
         kept[i] = after == 0 ? 0.0f : static_cast<float>(static_cast<double>(delta[i]) / ramp_.probability(std::int64_t{after} - 1));
       }
     } else {
-      replay(bits_, tile, delta, kept);
+      simd::keep_marked(delta, marks_.of(tile), kept, tile.count);
     }
     if (measure == nullptr) return;
     measure->elems += tile.count;
@@ -273,7 +252,7 @@ class ScopeMagPrune final : public Sparsifier {
   }
   // A survivor that is divided by its own probability needs its rank in the last pass; otherwise one bit is enough.
   static std::int64_t state_bytes(const MagPruneSpec& spec) {
-    return spec.survivors == Survivors::kDividedByProbability ? spec.tiling.elems * 4 : KeepBits::bytes_for(spec.tiling.elems);
+    return spec.survivors == Survivors::kDividedByProbability ? spec.tiling.elems * 4 : TileMarks::bytes_for(spec.tiling);
   }
   bool divides() const noexcept { return spec_.survivors == Survivors::kDividedByProbability; }
 
@@ -298,7 +277,7 @@ class ScopeMagPrune final : public Sparsifier {
     if (divides()) {
       ranks_[static_cast<std::size_t>(index)] = static_cast<std::uint32_t>(rank + 1);
     } else {
-      bits_.set(index);
+      marks_.set(index);
     }
     ++kept_in[static_cast<std::size_t>(decile_of(rank, scope_))];
   }
@@ -401,7 +380,7 @@ class ScopeMagPrune final : public Sparsifier {
   std::int64_t scope_;
   KeepRamp ramp_;
   RampPlan plan_;
-  KeepBits bits_;
+  TileMarks marks_;
   std::vector<std::uint32_t> ranks_;  // 1 + rank of each survivor, where it is needed
   std::int64_t window_;
   Phase phase_ = Phase::kGather;

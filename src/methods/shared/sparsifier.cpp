@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "methods/shared/tile_marks.h"
 #include "simd/ops.h"
+#include "simd/select.h"
 #include "tensor/selection.h"
 
 namespace crucible {
@@ -32,29 +34,41 @@ class KeepNone final : public Sparsifier {
 
 class Bernoulli final : public Sparsifier {
  public:
-  Bernoulli(double density, RandomKey key, Survivors survivors)
-      : density_(density), threshold_(static_cast<std::uint64_t>(density * 4294967296.0)), key_(key), survivors_(survivors) {}
+  explicit Bernoulli(const BernoulliSpec& spec) : spec_(spec), threshold_(static_cast<std::uint64_t>(spec.density * 4294967296.0)) {
+    const std::int64_t need = TileMarks::bytes_for(spec.tiling);
+    if (need <= spec.keep_budget_bytes) marks_bytes_ = need;
+  }
 
+  void prepare() override {
+    if (marks_bytes_ > 0) marks_ = TileMarks(spec_.tiling);
+  }
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
-    std::uint32_t* random = scratch.words(0, tile.count);
-    simd::fill_random(key_, static_cast<std::uint64_t>(tile.begin), random, tile.count);
-    const std::int64_t count = simd::keep_below(delta, random, threshold_, kept, tile.count);
-    if (survivors_ == Survivors::kDividedByProbability) {
-      for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = static_cast<float>(static_cast<double>(kept[i]) / density_);
+    std::uint64_t* marks = marks_.empty() ? scratch.longs(1, TileMarks::words_of(spec_.tiling)) : marks_.of(tile);
+    std::int64_t count = 0;
+    if (measure != nullptr || marks_.empty()) {
+      std::uint32_t* random = scratch.words(0, tile.count);
+      simd::fill_random(spec_.key, static_cast<std::uint64_t>(tile.begin), random, tile.count);
+      count = simd::mark_below(random, threshold_, marks, tile.count);
+    }
+    simd::keep_marked(delta, marks, kept, tile.count);
+    if (spec_.survivors == Survivors::kDividedByProbability) {
+      for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = static_cast<float>(static_cast<double>(kept[i]) / spec_.density);
     }
     if (measure == nullptr) return;
+    const double density = spec_.density;
     measure->elems += tile.count;
     measure->kept += count;
-    measure->expected_kept += static_cast<double>(tile.count) * density_;
-    measure->expected_variance += static_cast<double>(tile.count) * density_ * (1 - density_);
+    measure->expected_kept += static_cast<double>(tile.count) * density;
+    measure->expected_variance += static_cast<double>(tile.count) * density * (1 - density);
   }
-  std::int64_t scratch_bytes() const noexcept override { return kTileElems * 4; }
+  std::int64_t kept_bytes() const noexcept override { return marks_bytes_; }
+  std::int64_t scratch_bytes() const noexcept override { return kTileElems * 4 + TileMarks::words_of(spec_.tiling) * 8; }
 
  private:
-  double density_;
+  BernoulliSpec spec_;
   std::uint64_t threshold_;
-  RandomKey key_;
-  Survivors survivors_;
+  TileMarks marks_;
+  std::int64_t marks_bytes_ = 0;
 };
 
 // Entries whose rank by magnitude, from the largest, lies in [skip, skip + keep).
@@ -74,20 +88,10 @@ class MagnitudeBand final : public Sparsifier {
     return cuts_.seal(pass, counts) ? Next::kReduce : Next::kMap;
   }
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
-    std::int64_t count = 0;
-    if (cuts_.size() > 1) {
-      CutWalk outer(cuts_[0], tile.index);
-      CutWalk inner(cuts_[1], tile.index);
-      for (std::int64_t i = 0; i < tile.count; ++i) {
-        const std::uint32_t m = magnitude_bits(delta[i]);
-        const bool skipped = inner.inside(m);
-        const bool keep = outer.inside(m) && !skipped;
-        kept[i] = keep ? delta[i] : 0.0f;
-        count += keep ? 1 : 0;
-      }
-    } else {
-      count = keep_inside(cuts_[0], tile.index, delta, kept, tile.count);
-    }
+    simd::MagnitudeCut outer = cuts_[0].in_tile(tile.index);
+    simd::MagnitudeCut inner;
+    if (cuts_.size() > 1) inner = cuts_[1].in_tile(tile.index);
+    const std::int64_t count = simd::keep_band(delta, outer, inner, kept, tile.count);
     if (measure == nullptr) return;
     measure->elems += tile.count;
     measure->kept += count;
@@ -134,22 +138,9 @@ class RowBand final : public Sparsifier {
 
 }  // namespace
 
-std::int64_t keep_inside(const RankCut& cut, std::int64_t tile, const float* x, float* kept, std::int64_t n) noexcept {
-  CutWalk walk(cut, tile);
-  std::int64_t count = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const bool keep = walk.inside(magnitude_bits(x[i]));
-    kept[i] = keep ? x[i] : 0.0f;
-    count += keep ? 1 : 0;
-  }
-  return count;
-}
-
 std::unique_ptr<Sparsifier> make_keep_all() { return std::make_unique<KeepAll>(); }
 std::unique_ptr<Sparsifier> make_keep_none() { return std::make_unique<KeepNone>(); }
-std::unique_ptr<Sparsifier> make_bernoulli(double density, RandomKey key, Survivors survivors) {
-  return std::make_unique<Bernoulli>(density, key, survivors);
-}
+std::unique_ptr<Sparsifier> make_bernoulli(const BernoulliSpec& spec) { return std::make_unique<Bernoulli>(spec); }
 std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep) {
   if (keep <= 0) return make_keep_none();
   return std::make_unique<MagnitudeBand>(tiling, skip, keep);

@@ -31,9 +31,6 @@ class Sparsifier {
   virtual std::vector<Kernel::Note> notes() const { return {}; }
 };
 
-// kept[i] = x[i] where it lies inside the cut, else 0; `tile` numbers the tile among those that the cut was made of. Returns how many.
-std::int64_t keep_inside(const RankCut& cut, std::int64_t tile, const float* x, float* kept, std::int64_t n) noexcept;
-
 // Sparsifiers use the scratch slots below this number.
 inline constexpr int kSparsifierSlots = 3;
 
@@ -44,9 +41,16 @@ std::unique_ptr<Sparsifier> make_keep_none();
 std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep);
 // The same inside each row, which a tile holds whole.
 std::unique_ptr<Sparsifier> make_row_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep);
-// Each entry with probability `density`; survivors are divided by it when `per_element`.
 enum class Survivors { kAsTheyAre, kDividedByProbability };
-std::unique_ptr<Sparsifier> make_bernoulli(double density, RandomKey key, Survivors survivors);
+// Each entry with probability `density`.
+struct BernoulliSpec {
+  double density = 1;
+  Survivors survivors = Survivors::kAsTheyAre;
+  RandomKey key;
+  Tiling tiling;
+  std::int64_t keep_budget_bytes = 0;  // for what was drawn, where a second pass will ask again
+};
+std::unique_ptr<Sparsifier> make_bernoulli(const BernoulliSpec& spec);
 // MagPrune: each entry with the probability of its magnitude rank inside its row or inside the whole tensor.
 struct MagPruneSpec {
   double density = 1;

@@ -13,8 +13,14 @@ std::unique_ptr<Sparsifier> drop_at_random(const KernelSpec& spec, std::size_t i
   const double density = spec.models[i].take(&Model::density);
   if (density >= 1) return make_keep_all();
   if (density <= 0) return make_keep_none();
-  return make_bernoulli(density, spec.random_keys[i],
-                        rescale == Rescale::kPerElement ? Survivors::kDividedByProbability : Survivors::kAsTheyAre);
+  BernoulliSpec drop;
+  drop.density = density;
+  drop.survivors = rescale == Rescale::kPerElement ? Survivors::kDividedByProbability : Survivors::kAsTheyAre;
+  drop.key = spec.random_keys[i];
+  drop.tiling = spec.tiling;
+  // Only norms take a pass of their own.
+  if (rescale == Rescale::kL1) drop.keep_budget_bytes = spec.keep_budget_bytes / static_cast<std::int64_t>(spec.models.size());
+  return make_bernoulli(drop);
 }
 
 std::unique_ptr<Sparsifier> keep_band(const KernelSpec& spec, std::size_t i, Rescale) {

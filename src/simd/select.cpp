@@ -1,0 +1,280 @@
+#include "simd/select.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/select.cpp"
+#include <hwy/foreach_target.h>  // includes this file again for each level
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace crucible::simd {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// No more than 16 lanes, so that the lanes of a vector divide a word of marks.
+using D32 = hn::CappedTag<std::int32_t, 16>;
+using DU32 = hn::RebindToUnsigned<D32>;
+using DFloat = hn::RebindToFloat<D32>;
+constexpr std::int64_t kWord = 64;
+
+HWY_INLINE std::int64_t lane_count() { return static_cast<std::int64_t>(hn::Lanes(D32())); }
+HWY_INLINE std::uint32_t magnitude_of(float x) { return std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu; }
+
+// Magnitudes are below 2^31, so signed compares serve.
+HWY_INLINE hn::Vec<D32> load_magnitudes(const float* x) {
+  return hn::And(hn::BitCast(D32(), hn::LoadU(DFloat(), x)), hn::Set(D32(), 0x7FFFFFFF));
+}
+
+template <typename D, typename M>
+HWY_INLINE std::uint64_t bits_of_mask(D d, M mask) {
+  std::uint8_t bytes[8] = {};
+  hn::StoreMaskBits(d, mask, bytes);
+  return hn::MaxLanes(d) <= 8 ? bytes[0] : bytes[0] | static_cast<std::uint64_t>(bytes[1]) << 8;
+}
+
+// Calls see(first element, word of marks, elements) for each word.
+template <typename See>
+HWY_INLINE void for_each_word(const std::uint64_t* marks, std::int64_t n, const See& see) {
+  for (std::int64_t at = 0; at < n; at += kWord) see(at, marks[at / kWord], std::min(kWord, n - at));
+}
+
+void TakeMarked(const float* x, const float* y, const std::uint64_t* marks, float* HWY_RESTRICT out, std::int64_t n) {
+  const DFloat df;
+  const DU32 du;
+  const std::int64_t lanes = lane_count();
+  const auto lane_bit = hn::Shl(hn::Set(du, 1), hn::Iota(du, 0));
+  for_each_word(marks, n, [&](std::int64_t at, std::uint64_t word, std::int64_t m) HWY_ATTR {
+    std::int64_t k = 0;
+    for (; k + lanes <= m; k += lanes) {
+      const auto mask = hn::RebindMask(df, hn::TestBit(hn::Set(du, static_cast<std::uint32_t>(word >> k)), lane_bit));
+      const auto a = hn::LoadU(df, x + at + k);
+      hn::StoreU(y == nullptr ? hn::IfThenElseZero(mask, a) : hn::IfThenElse(mask, a, hn::LoadU(df, y + at + k)), df, out + at + k);
+    }
+    for (; k < m; ++k) out[at + k] = (word >> k & 1) != 0 ? x[at + k] : y == nullptr ? 0.0f : y[at + k];
+  });
+}
+
+std::int64_t MarkBelow(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* HWY_RESTRICT marks, std::int64_t n) {
+  const DU32 du;
+  const std::int64_t lanes = lane_count();
+  // A threshold of 2^32 keeps all; it does not fit the 32-bit comparison.
+  const bool all = threshold > 0xFFFFFFFFu;
+  const auto limit = hn::Set(du, static_cast<std::uint32_t>(threshold));
+  std::int64_t count = 0;
+  for (std::int64_t at = 0; at < n; at += kWord) {
+    const std::int64_t m = std::min(kWord, n - at);
+    std::uint64_t word = 0;
+    std::int64_t k = 0;
+    for (; k + lanes <= m; k += lanes) word |= bits_of_mask(du, hn::Lt(hn::LoadU(du, random + at + k), limit)) << k;
+    for (; k < m; ++k) word |= static_cast<std::uint64_t>(random[at + k] < threshold) << k;
+    if (all) word = ~std::uint64_t{0} >> (kWord - m);
+    marks[at / kWord] = word;
+    count += std::popcount(word);
+  }
+  return count;
+}
+
+// A cut within one word of elements whose ties all go the same way: what is greater lies inside.
+struct SettledCut {
+  std::int32_t above;
+  std::int32_t tie;
+};
+HWY_INLINE SettledCut settled(const MagnitudeCut& cut) {
+  if (cut.magnitude > 0x7FFFFFFFu) return {std::numeric_limits<std::int32_t>::max(), -1};
+  const auto m = static_cast<std::int32_t>(cut.magnitude);
+  return {cut.ties > 0 ? m - 1 : m, m};
+}
+HWY_INLINE bool inside(MagnitudeCut& cut, std::uint32_t magnitude) {
+  if (magnitude != cut.magnitude) return magnitude > cut.magnitude;
+  return cut.ties-- > 0;
+}
+HWY_INLINE bool is_open(const MagnitudeCut& cut) { return cut.ties > 0 && cut.ties < kWord; }
+
+// The band element by element: around the last tie, and past the last whole word.
+HWY_INLINE std::uint64_t band_word(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, std::int64_t m) {
+  std::uint64_t word = 0;
+  for (std::int64_t k = 0; k < m; ++k) {
+    const std::uint32_t magnitude = magnitude_of(x[k]);
+    const bool skipped = inside(inner, magnitude);
+    word |= static_cast<std::uint64_t>(inside(outer, magnitude) && !skipped) << k;
+  }
+  return word;
+}
+
+std::int64_t Band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, float* HWY_RESTRICT kept, std::uint64_t* HWY_RESTRICT marks,
+                  std::int64_t n) {
+  const D32 d;
+  const DFloat df;
+  const std::int64_t lanes = lane_count();
+  std::int64_t count = 0;
+  for (std::int64_t at = 0; at < n; at += kWord) {
+    const std::int64_t m = std::min(kWord, n - at);
+    std::uint64_t word = 0;
+    if (m < kWord || is_open(outer) || is_open(inner)) {
+      word = band_word(x + at, outer, inner, m);
+      if (kept != nullptr) {
+        for (std::int64_t k = 0; k < m; ++k) kept[at + k] = (word >> k & 1) != 0 ? x[at + k] : 0.0f;
+      }
+    } else {
+      const SettledCut o = settled(outer);
+      const SettledCut i = settled(inner);
+      std::uint64_t outer_ties = 0;
+      std::uint64_t inner_ties = 0;
+      for (std::int64_t k = 0; k < kWord; k += lanes) {
+        const auto magnitude = load_magnitudes(x + at + k);
+        const auto keep = hn::AndNot(hn::Gt(magnitude, hn::Set(d, i.above)), hn::Gt(magnitude, hn::Set(d, o.above)));
+        word |= bits_of_mask(d, keep) << k;
+        outer_ties |= bits_of_mask(d, hn::Eq(magnitude, hn::Set(d, o.tie))) << k;
+        inner_ties |= bits_of_mask(d, hn::Eq(magnitude, hn::Set(d, i.tie))) << k;
+        if (kept != nullptr) hn::StoreU(hn::IfThenElseZero(hn::RebindMask(df, keep), hn::LoadU(df, x + at + k)), df, kept + at + k);
+      }
+      outer.ties -= std::popcount(outer_ties);
+      inner.ties -= std::popcount(inner_ties);
+    }
+    if (marks != nullptr) marks[at / kWord] = word;
+    count += std::popcount(word);
+  }
+  return count;
+}
+
+std::int64_t CountMagnitude(const float* x, std::uint32_t magnitude, std::int64_t n) {
+  const D32 d;
+  const std::int64_t lanes = lane_count();
+  const auto wanted = hn::Set(d, static_cast<std::int32_t>(magnitude));
+  std::int64_t count = 0;
+  std::int64_t i = 0;
+  // In blocks, so that the lanes' counters cannot overflow.
+  constexpr std::int64_t kCounted = std::int64_t{1} << 20;
+  while (i + lanes <= n) {
+    const std::int64_t end = std::min(n, i + kCounted);
+    auto equal = hn::Zero(d);
+    for (; i + lanes <= end; i += lanes) equal = hn::Sub(equal, hn::VecFromMask(d, hn::Eq(load_magnitudes(x + i), wanted)));
+    std::int32_t each[hn::MaxLanes(D32())];
+    hn::StoreU(equal, d, each);
+    for (std::int64_t k = 0; k < lanes; ++k) count += each[k];
+  }
+  for (; i < n; ++i) count += magnitude_of(x[i]) == magnitude ? 1 : 0;
+  return count;
+}
+
+void MagnitudeDigits(const float* x, int shift, std::uint16_t* HWY_RESTRICT digits, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) digits[i] = static_cast<std::uint16_t>(magnitude_of(x[i]) >> shift);
+}
+
+std::int64_t PickMagnitudes(const float* x, int shift, std::uint32_t digit, std::uint32_t* HWY_RESTRICT found, std::int64_t n) {
+  const D32 d;
+  const std::int64_t lanes = lane_count();
+  const auto below = hn::Set(d, static_cast<std::int32_t>(digit << shift) - 1);
+  const auto high = hn::Set(d, static_cast<std::int32_t>((digit << shift) | ((1u << shift) - 1)));
+  std::int64_t count = 0;
+  std::int64_t at = 0;
+  for (; at + kWord <= n; at += kWord) {
+    std::uint64_t word = 0;
+    for (std::int64_t k = 0; k < kWord; k += lanes) {
+      const auto magnitude = load_magnitudes(x + at + k);
+      word |= bits_of_mask(d, hn::AndNot(hn::Gt(magnitude, high), hn::Gt(magnitude, below))) << k;
+    }
+    for (; word != 0; word &= word - 1) found[count++] = magnitude_of(x[at + std::countr_zero(word)]);
+  }
+  for (; at < n; ++at) {
+    const std::uint32_t magnitude = magnitude_of(x[at]);
+    if (magnitude >> shift == digit) found[count++] = magnitude;
+  }
+  return count;
+}
+
+std::int64_t CountFlags(const std::uint8_t* flags, std::int64_t n) {
+  std::int64_t count = 0;
+  std::int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    std::uint64_t eight;
+    std::memcpy(&eight, flags + i, 8);
+    count += std::popcount(eight);
+  }
+  for (; i < n; ++i) count += flags[i];
+  return count;
+}
+
+void FindRange(const float* x, std::int64_t n, MagnitudeRange& range) {
+  std::uint32_t below = 0xFFFFFFFFu;  // the smallest magnitude - 1, where 0 counts as 2^32
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t magnitude = magnitude_of(x[i]);
+    below = magnitude - 1 < below ? magnitude - 1 : below;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  range.smallest = largest == 0 ? 0xFFFFFFFFu : below + 1;
+  range.largest = largest;
+}
+
+std::uint32_t MagnitudeKeys(const float* x, int shift, std::uint32_t first, std::uint16_t* HWY_RESTRICT keys, std::int64_t n) {
+  const std::uint32_t low = (1u << shift) - 1;
+  std::uint32_t lost = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t magnitude = magnitude_of(x[i]);
+    lost |= magnitude & low;
+    const std::uint32_t key = (magnitude >> shift) - first + 1;
+    keys[i] = static_cast<std::uint16_t>(magnitude == 0 ? 0u : key);
+  }
+  return lost;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace crucible::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace crucible::simd {
+
+HWY_EXPORT(TakeMarked);
+HWY_EXPORT(MarkBelow);
+HWY_EXPORT(Band);
+HWY_EXPORT(CountMagnitude);
+HWY_EXPORT(MagnitudeDigits);
+HWY_EXPORT(PickMagnitudes);
+HWY_EXPORT(CountFlags);
+HWY_EXPORT(FindRange);
+HWY_EXPORT(MagnitudeKeys);
+
+void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(TakeMarked)(x, nullptr, marks, kept, n);
+}
+void take_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(TakeMarked)(x, y, marks, out, n);
+}
+std::int64_t mark_below(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* marks, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(MarkBelow)(random, threshold, marks, n);
+}
+std::int64_t keep_band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, float* kept, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(Band)(x, outer, inner, kept, nullptr, n);
+}
+std::int64_t mark_band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, std::uint64_t* marks, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(Band)(x, outer, inner, nullptr, marks, n);
+}
+std::int64_t count_magnitude(const float* x, std::uint32_t magnitude, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(CountMagnitude)(x, magnitude, n);
+}
+void magnitude_digits(const float* x, int shift, std::uint16_t* digits, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(MagnitudeDigits)(x, shift, digits, n);
+}
+std::int64_t pick_magnitudes(const float* x, int shift, std::uint32_t digit, std::uint32_t* found, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(PickMagnitudes)(x, shift, digit, found, n);
+}
+std::int64_t count_flags(const std::uint8_t* flags, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(CountFlags)(flags, n); }
+MagnitudeRange magnitude_range(const float* x, std::int64_t n) noexcept {
+  MagnitudeRange range;
+  HWY_DYNAMIC_DISPATCH(FindRange)(x, n, range);
+  return range;
+}
+bool magnitude_keys(const float* x, int shift, std::uint32_t first, std::uint16_t* keys, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(MagnitudeKeys)(x, shift, first, keys, n) != 0;
+}
+
+}  // namespace crucible::simd
+#endif

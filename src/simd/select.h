@@ -1,0 +1,49 @@
+// Loops over magnitudes and over marks: one bit per element, element i in bit i % 64 of word i / 64. A function that writes marks writes
+// whole words, with the bits past the end cleared. Compiled per CPU level as simd/ops.h is, with the same promise: every level gives the
+// same bits. The magnitude of a float is its bits without the sign.
+#pragma once
+
+#include <cstdint>
+
+namespace crucible::simd {
+
+// kept[i] = x[i] where marked, else 0.
+void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::int64_t n) noexcept;
+// out[i] = x[i] where marked, else y[i].
+void take_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept;
+
+// Marks where random[i] < threshold, which is probability * 2^32. Returns how many.
+std::int64_t mark_below(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* marks, std::int64_t n) noexcept;
+
+// A cut through magnitudes: what is above lies inside, and so do the first `ties` elements of exactly that magnitude. The walk over a
+// span takes the ties that it passes from the number.
+struct MagnitudeCut {
+  std::uint32_t magnitude = 0xFFFFFFFFu;  // nothing reaches this one
+  std::int64_t ties = 0;
+};
+// What lies inside the outer cut and not inside the inner one: kept (else 0), or marked. Returns how many.
+std::int64_t keep_band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, float* kept, std::int64_t n) noexcept;
+std::int64_t mark_band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, std::uint64_t* marks, std::int64_t n) noexcept;
+
+// How many elements have exactly this magnitude.
+std::int64_t count_magnitude(const float* x, std::uint32_t magnitude, std::int64_t n) noexcept;
+// Writes magnitude >> shift of every element.
+void magnitude_digits(const float* x, int shift, std::uint16_t* digits, std::int64_t n) noexcept;
+// Writes the magnitudes of the elements with magnitude >> shift == digit, one after the other, and returns how many there are.
+// `found` has room for n.
+std::int64_t pick_magnitudes(const float* x, int shift, std::uint32_t digit, std::uint32_t* found, std::int64_t n) noexcept;
+
+// The largest magnitude, and the smallest that is not 0 (2^32 - 1 where all are).
+struct MagnitudeRange {
+  std::uint32_t smallest = 0xFFFFFFFFu;
+  std::uint32_t largest = 0;
+};
+MagnitudeRange magnitude_range(const float* x, std::int64_t n) noexcept;
+// keys[i] = 0 where the magnitude is 0, else (magnitude >> shift) - first + 1, which must fit 16 bits. Returns whether two magnitudes
+// may share a key: whether a bit that is not 0 was shifted out.
+bool magnitude_keys(const float* x, int shift, std::uint32_t first, std::uint16_t* keys, std::int64_t n) noexcept;
+
+// How many of n flags, each 0 or 1, are 1.
+std::int64_t count_flags(const std::uint8_t* flags, std::int64_t n) noexcept;
+
+}  // namespace crucible::simd
