@@ -42,6 +42,7 @@ struct ActiveJob {
   std::unique_ptr<Kernel> kernel;     // null for a copy
   bool mapping = false;
   int pass = 0;
+  std::vector<std::int64_t> selected;  // tiles of the output; all when empty
   std::int64_t tiles = 0;
   std::int64_t next_tile = 0;
   std::int64_t done_tiles = 0;
@@ -57,6 +58,8 @@ struct ActiveJob {
   ActiveJob(const Job& j, std::size_t i, int workers) : index(i), job(&j), counts(static_cast<std::size_t>(workers)) {
     if (j.kind == Job::Kind::kMerge) params = bind_params(j);
   }
+
+  std::int64_t output_tile(std::int64_t n) const { return selected.empty() ? n : selected[static_cast<std::size_t>(n)]; }
 };
 
 struct Worker {
@@ -71,7 +74,11 @@ class Scheduler {
   Scheduler(const Plan& plan, const RunOptions& options, TileSink& sink, const std::function<void(const Progress&)>& progress)
       : plan_(plan), options_(options), memory_(plan_memory(plan, options)), sink_(sink), progress_(progress), reader_(plan) {
     result_.jobs.resize(plan.jobs.size());
-    total_bytes_ = plan.data_bytes();
+    total_bytes_ = options.selection ? 0 : plan.data_bytes();
+    for (std::size_t j = 0; options.selection && j < plan.jobs.size(); ++j) {
+      for (const std::int64_t tile : select(j))
+        total_bytes_ += std::min(hash_chunk_bytes(plan.jobs[j]), plan.jobs[j].bytes - tile * hash_chunk_bytes(plan.jobs[j]));
+    }
   }
 
   RunResult run() {
@@ -130,14 +137,32 @@ class Scheduler {
     }
   }
 
+  std::vector<std::int64_t> select(std::size_t job) const {
+    std::vector<std::int64_t> tiles;
+    for (std::int64_t t = 0; t < output_tiles(plan_.jobs[job]); ++t) {
+      if (options_.selection(job, t)) tiles.push_back(t);
+    }
+    return tiles;
+  }
+
   // With the lock held.
   bool start_job() {
     if (next_job_ == plan_.jobs.size()) return false;
     const Job& job = plan_.jobs[next_job_];
+    std::vector<std::int64_t> selected;
+    if (options_.selection) {
+      selected = select(next_job_);
+      if (selected.empty()) {
+        if (job.kind == Job::Kind::kMerge) result_.jobs[next_job_].measure.models.resize(job.sources.size());
+        ++next_job_;
+        return true;
+      }
+    }
     auto active = std::make_unique<ActiveJob>(job, next_job_, memory_.workers);
+    active->selected = std::move(selected);
     if (job.kind == Job::Kind::kCopy) {
       active->mapping = true;
-      active->tiles = ceil_div(job.bytes, kCopyChunk);
+      begin_pass(*active);
     } else {
       KernelSpec spec = kernel_spec(job, *active->params, memory_.keep_budget_bytes);
       spec.job = next_job_;
@@ -146,7 +171,6 @@ class Scheduler {
       active->state_bytes = active->kernel->kept_bytes();
       if (!active_.empty() && state_bytes_ + active->state_bytes > memory_.state_bytes) return false;
       active->kernel->prepare();
-      active->tiles = job.tiling.tiles;
       active->mapping = active->kernel->first() == Next::kMap;
       begin_pass(*active);
     }
@@ -159,6 +183,8 @@ class Scheduler {
   }
 
   static void begin_pass(ActiveJob& active) {
+    active.tiles = active.mapping ? output_tiles(*active.job) : active.job->tiling.tiles;
+    if (active.mapping && !active.selected.empty()) active.tiles = static_cast<std::int64_t>(active.selected.size());
     active.next_tile = 0;
     active.done_tiles = 0;
     active.next_to_add = 0;
@@ -169,10 +195,10 @@ class Scheduler {
   TilePart process(const Task& task, Worker& worker) {
     const Job& job = *task.job->job;
     if (job.kind == Job::Kind::kCopy) {
-      copy_chunk(job, task.tile, worker);
+      copy_chunk(job, task.job->output_tile(task.tile), worker);
       return {};
     }
-    const Tile tile = job.tiling.tile(task.tile);
+    const Tile tile = job.tiling.tile(task.mapping ? task.job->output_tile(task.tile) : task.tile);
     const TileInputs inputs = reader_.read(job, tile, worker.buffers);
     TilePart part;
     part.measure.models.resize(job.sources.size());
@@ -267,7 +293,9 @@ class Scheduler {
   }
 
   void retire(ActiveJob& active) {
-    if (!active.unexplained.empty() && active.result.input_nonfinite == 0) throw Error(ErrorCode::kNumeric, active.unexplained);
+    // Where only some tiles were computed, the cause may lie in another one.
+    if (!active.unexplained.empty() && active.result.input_nonfinite == 0 && active.selected.empty())
+      throw Error(ErrorCode::kNumeric, active.unexplained);
     if (active.kernel) {
       active.result.notes = active.kernel->notes();
       active.result.remark = active.kernel->remark();
@@ -308,6 +336,10 @@ class Scheduler {
 };
 
 }  // namespace
+
+std::int64_t output_tiles(const Job& job) noexcept {
+  return job.kind == Job::Kind::kCopy ? ceil_div(job.bytes, kCopyChunk) : job.tiling.tiles;
+}
 
 RunResult run_jobs(const Plan& plan, const RunOptions& options, TileSink& sink, const std::function<void(const Progress&)>& progress) {
   return Scheduler(plan, options, sink, progress).run();

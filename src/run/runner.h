@@ -19,7 +19,13 @@ struct RunOptions {
   int threads = 0;                          // 0 = all processors
   std::int64_t memory_bytes = 0;            // budget of buffers and kernel state; 0 = default_memory()
   const std::atomic<bool>* stop = nullptr;  // set by a signal handler
+  // Only these tiles of the output (pieces of kCopyChunk bytes where a tensor is copied) are computed, and jobs without any are left
+  // out. The passes before the output see every tile of a job all the same. Empty = everything.
+  std::function<bool(std::size_t job, std::int64_t tile)> selection;
 };
+
+// Into how many tiles the output of a job is cut.
+std::int64_t output_tiles(const Job& job) noexcept;
 
 // The lesser of 2 GiB and a quarter of the machine's memory.
 std::int64_t default_memory();
