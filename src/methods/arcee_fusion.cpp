@@ -129,8 +129,8 @@ class ArceeFusionKernel final : public Kernel {
                               : rows_ * static_cast<std::int64_t>(8 + sizeof(RowFacts)) + tiling_.tiles * parts;
   }
   std::int64_t scratch_bytes() const noexcept override {
-    // Scores, two times the exponentials of a row, and the counters of three cuts where those of one are planned for.
-    return tiling_.tile_elems * 4 + std::min(tiling_.row, tiling_.tile_elems) * 16 + 2 * kFineBuckets * 8;
+    // Scores, and two times the exponentials of a row.
+    return tiling_.tile_elems * 4 + std::min(tiling_.row, tiling_.tile_elems) * 16;
   }
   std::vector<Note> notes() const override {
     std::vector<Note> all;

@@ -25,8 +25,8 @@ std::int64_t worker_bytes(const Job& job, const Kernel* kernel) {
   std::int64_t widest = facts(job.info.dtype).bits / 8;
   for (const SourceTensor& s : job.sources) widest = std::max<std::int64_t>(widest, facts(s.tensor->info.dtype).bits / 8);
   if (job.base) widest = std::max<std::int64_t>(widest, facts(job.base->tensor->info.dtype).bits / 8);
-  // Selection counts 65,536 buckets of 8 bytes a model.
-  const std::int64_t counters = static_cast<std::int64_t>(job.sources.size()) * (std::int64_t{1} << 19);
+  // Selection has 131,072 counters of 8 bytes a model at most.
+  const std::int64_t counters = static_cast<std::int64_t>(job.sources.size()) * (std::int64_t{1} << 20);
   return elems * (4 * (inputs + 1) + widest) + kernel->scratch_bytes() + counters;
 }
 

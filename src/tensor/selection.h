@@ -1,5 +1,7 @@
 // Exact selection by magnitude in bounded memory: which elements are the first K of a tensor in the order (|x| descending, index
-// ascending)? Two counting passes find the magnitude at the cut; a third settles elements of exactly that magnitude, if it must.
+// ascending)? Two counting passes find the magnitude at the cut. The second also notes the values that each tile has near the cut, as
+// long as they are few, which they are where many are equal; where a tile has more, a third pass counts the elements of exactly the cut's
+// magnitude.
 #pragma once
 
 #include <bit>
@@ -73,6 +75,11 @@ class RankCuts {
   std::int64_t kept_bytes() const noexcept;
 
  private:
+  // Counters of the second pass, for one cut: the fine buckets, then the values of each tile.
+  std::int64_t second_size() const noexcept;
+  bool notes_values() const noexcept;
+  bool ties_from_values(RankCut& cut, std::span<const std::uint64_t> values) const;
+
   std::vector<RankCut> cuts_;
   std::int64_t tiles_;
   Ties ties_;

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "support/kernel_driver.h"
+#include "support/slow_twins.h"
 #include "tensor/ranks.h"
 
 namespace crucible::test {
@@ -151,6 +152,60 @@ TEST(RankCut, TiesNeedTheirPass) {
   EXPECT_EQ(cut(x, 3, 2), (std::vector<char>{1, 1, 0, 0, 1, 0}));
   EXPECT_EQ(cut(x, 1, 2), (std::vector<char>{0, 0, 0, 0, 1, 0}));
   EXPECT_EQ(cut(x, 6, 2), (std::vector<char>{1, 1, 1, 1, 1, 1}));
+}
+
+// All passes of several cuts over tiles. Returns how many there were; `inside[c]` says what lies inside cut c.
+int run_cuts(const std::vector<float>& x, const std::vector<std::int64_t>& takes, std::int64_t tile,
+             std::vector<std::vector<char>>& inside) {
+  const auto n = std::ssize(x);
+  const std::int64_t tiles = (n + tile - 1) / tile;
+  RankCuts cuts(takes, tiles, RankCuts::Ties::kByIndex);
+  int passes = 0;
+  for (bool more = true; more; ++passes) {
+    std::vector<std::uint64_t> counts(static_cast<std::size_t>(cuts.count_size(passes)));
+    // Two workers, each with counters of its own.
+    std::vector<std::uint64_t> others(counts.size());
+    for (std::int64_t t = 0; t < tiles; ++t)
+      cuts.reduce(passes, t, x.data() + t * tile, std::min(tile, n - t * tile), (t % 3 == 1 ? others : counts).data());
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += others[i];
+    more = cuts.seal(passes, counts);
+  }
+  inside.assign(takes.size(), {});
+  for (std::size_t c = 0; c < takes.size(); ++c) {
+    for (std::int64_t t = 0; t < tiles; ++t) {
+      CutWalk walk(cuts[c], t);
+      for (std::int64_t i = t * tile; i < std::min(n, (t + 1) * tile); ++i)
+        inside[c].push_back(walk.inside(magnitude_bits(x[static_cast<std::size_t>(i)])) ? 1 : 0);
+    }
+  }
+  return passes;
+}
+
+RC_GTEST_PROP(RankCuts, TakeTheFirstOfAStableSort, ()) {
+  Rng rng(*rc::gen::arbitrary<std::uint64_t>());
+  const auto n = *rc::gen::inRange<std::int64_t>(1, 2000);
+  const auto x = some_values(n, rng);
+  const std::vector<std::int64_t> takes = {below(rng, n + 1), below(rng, n + 1)};
+  const auto order = sorted_order(x, true);
+  std::vector<std::vector<char>> inside;
+  run_cuts(x, takes, 1 + below(rng, n), inside);
+  for (std::size_t c = 0; c < 2; ++c) {
+    std::vector<char> want(x.size());
+    for (std::int64_t r = 0; r < takes[c]; ++r) want[order[static_cast<std::size_t>(r)]] = 1;
+    RC_ASSERT(inside[c] == want);
+  }
+}
+
+// Ties among few values are settled by what the second pass noted; among many values of one bucket they take a third.
+TEST(RankCuts, ThirdPassOnlyWhereATileHasManyValuesNearTheCut) {
+  for (const std::int64_t values : {1, 8, 9, 100}) {
+    std::vector<float> x;
+    for (std::int64_t i = 0; i < 3000; ++i) x.push_back(1.0f + static_cast<float>(i % values) * 0x1p-20f);
+    std::vector<std::vector<char>> inside;
+    EXPECT_EQ(run_cuts(x, {1234}, 1000, inside), values > 8 ? 3 : 2) << values;
+    const auto order = sorted_order(x, true);
+    for (std::size_t r = 0; r < order.size(); ++r) ASSERT_EQ(inside[0][order[r]], r < 1234 ? 1 : 0) << values << " rank " << r;
+  }
 }
 
 TEST(Counting, BucketsHoldEveryElementOnce) {
