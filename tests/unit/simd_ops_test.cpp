@@ -176,6 +176,42 @@ TEST(Simd, Elect) {
   });
 }
 
+// Votes that cancel, at every position of a vector and past the last one.
+TEST(Simd, ElectWhereVotesCancel) {
+  at_every_level([](std::int64_t n, Rng&) {
+    const std::vector<float> base(static_cast<std::size_t>(n), 0.5f), a(base.size(), 3.0f), b(base.size(), -2.0f);
+    const float* x[] = {a.data(), b.data()};
+    const double scales[] = {1.0, 1.5}, weights[] = {1.0, 1.0};
+    for (const bool zero_is_plus : {true, false}) {
+      std::vector<std::int64_t> votes(2), lost(2);
+      simd::ElectionCounts counts{0, votes, lost};
+      auto got = blank(n);
+      simd::elect(base.data(), x, {scales, weights, false, 1, zero_is_plus}, got.data(), n, counts);
+      EXPECT_EQ(result_bits(got), result_bits(std::vector<float>(base.size(), zero_is_plus ? 3.5f : -2.5f)));
+      EXPECT_EQ(lost, (zero_is_plus ? std::vector<std::int64_t>{0, n} : std::vector<std::int64_t>{n, 0}));
+      EXPECT_EQ(counts.conflicts, n);
+    }
+  });
+}
+
+// Where nothing moves, the base is kept to the bit: -0 stays -0.
+TEST(Simd, ZeroSumsKeepTheSignOfTheBase) {
+  at_every_level([](std::int64_t n, Rng&) {
+    const std::vector<float> base(static_cast<std::size_t>(n), -0.0f), a(base.size(), 3.0f), b(base.size(), -3.0f), none(base.size(), 0.0f);
+    const double ones[] = {1.0, 1.0};
+    const float* cancel[] = {a.data(), b.data()};
+    const float* empty[] = {none.data(), none.data()};
+    auto got = blank(n);
+    simd::weighted_sum(base.data(), cancel, ones, 1, 1, got.data(), n);
+    for (const float v : got) EXPECT_TRUE(v == 0 && std::signbit(v));
+    std::vector<std::int64_t> votes(2), lost(2);
+    simd::ElectionCounts counts{0, votes, lost};
+    got = blank(n);
+    simd::elect(base.data(), empty, {ones, ones, true, 1, true}, got.data(), n, counts);
+    for (const float v : got) EXPECT_TRUE(v == 0 && std::signbit(v));
+  });
+}
+
 TEST(Simd, FillRandom) {
   at_every_level([](std::int64_t n, Rng& rng) {
     const RandomKey key{{static_cast<std::uint32_t>(rng()), static_cast<std::uint32_t>(rng())}};
