@@ -18,6 +18,9 @@ enum class UnusedParameters { kError, kNotice };
 // What to do with an output folder that exists and is not empty.
 enum class ExistingOutput { kRefuse, kReplace };
 
+// Whether the merge is measured and held against what its parameters promise. Costs a few per cent of the time.
+enum class Auditing { kOn, kOff };
+
 struct MergeProgress {
   std::int64_t bytes_done = 0;  // of output
   std::int64_t bytes_total = 0;
@@ -40,6 +43,7 @@ struct MergeRequest {
   bool write_card = true;       // README.md and mergekit_config.yml
   ExistingOutput existing = ExistingOutput::kRefuse;
   bool hash_inputs = false;  // record a hash of every byte of the inputs' weights, not of the headers only; reads them once more
+  Auditing audit = Auditing::kOn;
 
   // What decides speed and memory only.
   int threads = 0;                                     // 0 = all processors

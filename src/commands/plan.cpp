@@ -2,11 +2,14 @@
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/text_util.h"
 #include "commands/command.h"
 #include "commands/shared/json_views.h"
 #include "commands/shared/merge_options.h"
+#include "report/explain.h"
 #include "report/library.h"
 #include "report/text.h"
 
@@ -17,6 +20,7 @@ struct Options {
   MergeOptions merge;
   bool json = false;
   std::string explain;
+  std::string explain_parameter;
 };
 
 int show(const Options& options) {
@@ -25,6 +29,21 @@ int show(const Options& options) {
   const MemoryPlan memory = plan_memory(plan, run_options(request));
   if (options.json) {
     std::printf("%s\n", plan_json(plan, memory).dump(2).c_str());
+    return 0;
+  }
+  if (!options.explain_parameter.empty()) {
+    const std::string text = render_parameter(plan, options.explain_parameter);
+    if (text.empty()) {
+      std::vector<std::string> names = plan.method->global->names();
+      for (const std::string& n : plan.method->model->names()) names.push_back(n);
+      Diagnostics none;
+      const auto near = nearest_name(options.explain_parameter, names);
+      none.error(
+          {}, fmt::format("{} has no parameter `{}`", plan.method->name, printable(options.explain_parameter)),
+          near ? fmt::format("did you mean `{}`?", *near) : fmt::format("it has {}", names.empty() ? "none" : join_names(names, 20)));
+      none.throw_if_errors();
+    }
+    std::fputs(text.c_str(), stdout);
     return 0;
   }
   if (options.explain.empty()) {
@@ -47,6 +66,8 @@ std::function<int()> declare(CLI::App& app) {
   declare_merge_options(app, options->merge, OptionSet::kCheck);
   app.add_flag("--json", options->json, "print the plan as JSON");
   app.add_option("--explain", options->explain, "tensor name or pattern (*): where each of its numbers comes from");
+  app.add_option("--explain-parameter", options->explain_parameter,
+                 "parameter: every value it takes, where each comes from, and where it goes in the formula");
   return [options] { return show(*options); };
 }
 

@@ -109,7 +109,7 @@ class ArceeFusionKernel final : public Kernel {
     return Next::kReduce;
   }
 
-  void map(const Tile& tile, const TileInputs& in, float* out, Measure& measure, Scratch& scratch) noexcept override {
+  void map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch& scratch) noexcept override {
     std::int64_t taken = tile.count;
     if (peak_ == 0) {
       std::memcpy(out, in.models[0], static_cast<std::size_t>(tile.count) * sizeof(float));
@@ -117,10 +117,7 @@ class ArceeFusionKernel final : public Kernel {
       taken = simd::take_from(scores(tile, in, scratch), limit_, in.models[0], in.base, out, tile.count);
     }
     taken_.fetch_add(taken, std::memory_order_relaxed);
-    const double square = simd::sum_square_difference(in.models[0], in.base, tile.count);
-    if (square > 0) differs_.store(true, std::memory_order_relaxed);
-    measure.models[0].delta_square += square;
-    measure.out_delta_square += simd::sum_square_difference(out, in.base, tile.count);
+    if (simd::sum_square_difference(in.models[0], in.base, tile.count) > 0) differs_.store(true, std::memory_order_relaxed);
   }
 
   std::int64_t kept_bytes() const noexcept override {

@@ -1,4 +1,5 @@
 // Model Breadcrumbs (Davari and Belilovsky 2023): a band of magnitudes, with the sign election of TIES.
+#include "methods/shared/promises.h"
 #include "methods/shared/sparsify_stages.h"
 
 namespace crucible {
@@ -17,6 +18,8 @@ const FieldTable& model_fields() {
 }
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return make_kernel(spec, {Election::kBySum, keep_band}); }
+
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note>, Promises& out) { promise_band(job, measure, out); }
 
 }  // namespace
 
@@ -55,6 +58,7 @@ dtype: bfloat16
 )"}},
       .make_kernel = make,
       .check = check_band,
+      .promise = promise,
   };
   return method;
 }

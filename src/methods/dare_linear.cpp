@@ -1,4 +1,5 @@
 // DARE (Yu et al. 2023): drop and rescale, then a weighted sum.
+#include "methods/shared/promises.h"
 #include "methods/shared/sparsify_stages.h"
 
 namespace crucible {
@@ -16,6 +17,10 @@ const FieldTable& model_fields() {
 }
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return make_kernel(spec, {Election::kNone, drop_at_random}); }
+
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note>, Promises& out) {
+  promise_draws(job, measure, out);
+}
 
 }  // namespace
 
@@ -52,6 +57,7 @@ dtype: bfloat16
 )"}},
       .make_kernel = make,
       .check = nullptr,
+      .promise = promise,
   };
   return method;
 }

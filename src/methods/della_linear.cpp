@@ -1,4 +1,5 @@
 // DELLA (Deep, Bhardwaj, Poria 2024): MagPrune without the sign election.
+#include "methods/shared/promises.h"
 #include "methods/shared/sparsify_stages.h"
 
 namespace crucible {
@@ -17,6 +18,8 @@ const FieldTable& model_fields() {
 }
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return make_kernel(spec, {Election::kNone, prune_by_rank}); }
+
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note>, Promises& out) { promise_ramp(job, measure, out); }
 
 }  // namespace
 
@@ -63,6 +66,7 @@ dtype: float16
 )"}},
       .make_kernel = make,
       .check = check_ramp,
+      .promise = promise,
   };
   return method;
 }

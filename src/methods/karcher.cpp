@@ -5,6 +5,7 @@
 
 #include "methods/method.h"
 #include "methods/shared/gram.h"
+#include "methods/shared/promises.h"
 
 namespace crucible {
 namespace {
@@ -176,6 +177,17 @@ class KarcherKernel final : public GramKernel {
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return std::make_unique<KarcherKernel>(spec); }
 
+// The search ended for one of its two reasons.
+void promise(const JobFacts& job, const Measure&, std::span<const Kernel::Note> notes, Promises& out) {
+  if (notes.size() < 3) return;
+  const auto most = static_cast<double>(job.global->peek(&Global::max_iter));
+  const double steps = notes[0].value, last = notes[1].value, tol = job.global->peek(&Global::tol);
+  const bool converged = notes[2].value != 0;
+  out.push_back(Promise::exact("max_iter", -1, "steps of the search beyond max_iter",
+                               std::max(0.0, steps - most) + (converged || steps == most ? 0 : 1), 0, 1));
+  out.push_back(Promise::value("tol", -1, "last step of a search that converged", converged ? last : 0, 0, tol));
+}
+
 }  // namespace
 
 const Method& method_karcher() {
@@ -209,6 +221,7 @@ parameters: {max_iter: 20}
 dtype: bfloat16
 )"}},
       .make_kernel = make,
+      .promise = promise,
   };
   return method;
 }

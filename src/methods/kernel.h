@@ -18,6 +18,7 @@
 
 #include "base/random.h"
 #include "crucible/tensor.h"
+#include "methods/measure.h"
 #include "schema/field.h"
 
 namespace crucible {
@@ -50,6 +51,12 @@ Tiling make_tiling(const Shape& shape, Grain grain);
 
 class Survey;
 
+// What a kernel holds its own arithmetic against, on a sample: the parameters as the plan has them, never those that it took.
+struct Audit {
+  const Params* global = nullptr;
+  std::span<const std::shared_ptr<const Params>> models;
+};
+
 // What make_kernel gets.
 struct KernelSpec {
   std::size_t job = 0;  // its number among the jobs of the plan
@@ -62,6 +69,7 @@ struct KernelSpec {
   std::span<const RandomKey> random_keys;  // one per input model
   std::span<const int> inputs;             // one per input model: equal numbers are one model, in all jobs of a plan
   const Survey* survey = nullptr;          // sealed; null where the method needs none, and while planning
+  const Audit* audit = nullptr;            // null: nothing beyond the counts is measured
   std::int64_t keep_budget_bytes = 0;      // a kernel may keep this much between passes; more must be recomputed
 };
 
@@ -90,33 +98,6 @@ class Scratch {
     return reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(bytes.data()) + 63) & ~std::uintptr_t{63});
   }
   std::vector<std::vector<std::byte>> slots_;
-};
-
-inline constexpr int kDeciles = 10;
-
-// What was measured for one input model of a job. Additive over tiles; a kernel reports each element once, in reduce or in map.
-struct ModelMeasure {
-  std::int64_t elems = 0;                             // elements that a sparsifier looked at
-  std::int64_t kept = 0;                              // of those, kept
-  std::array<std::int64_t, kDeciles> decile_elems{};  // by magnitude rank inside the ranking scope, smallest first
-  std::array<std::int64_t, kDeciles> decile_kept{};
-  std::array<double, kDeciles> decile_expected{};  // planned number kept: sum of keep probabilities
-  double expected_kept = 0;                        // mean of `kept`, from the planned probabilities
-  double expected_variance = 0;                    // variance of `kept`; 0 where the number is planned exactly
-  double l1_before = 0, l1_after = 0;              // of the task vector, before sparsifying and after rescaling
-  std::int64_t votes = 0;                          // non-zero weighted entries that took part in a sign election
-  std::int64_t votes_lost = 0;                     // of those, on the losing side
-  double delta_square = 0;                         // squared L2 norm of the task vector, or of the input where there is no base
-  void add(const ModelMeasure& other);
-};
-
-struct Measure {
-  std::vector<ModelMeasure> models;
-  std::int64_t elems = 0;
-  std::int64_t sign_conflicts = 0;  // elements where models disagreed about the sign
-  double out_delta_square = 0;      // squared L2 norm of (output - base), or of the output
-  std::int64_t nonfinite = 0;       // output elements that are not finite
-  void add(const Measure& other);
 };
 
 // Totals of one reduce pass.

@@ -1,5 +1,7 @@
 // Linear: the weighted mean of the models (model soups, Wortsman et al. 2022).
-#include "methods/method.h"
+#include <algorithm>
+
+#include "methods/shared/promises.h"
 #include "simd/ops.h"
 
 namespace crucible {
@@ -32,10 +34,8 @@ class LinearKernel final : public Kernel {
     if (spec.global->take(&Global::normalize)) divisor_ = sum;
   }
 
-  void map(const Tile& tile, const TileInputs& in, float* out, Measure& measure, Scratch&) noexcept override {
+  void map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch&) noexcept override {
     simd::weighted_sum(nullptr, in.models, weights_, 1.0, divisor_, out, tile.count);
-    for (std::size_t i = 0; i < weights_.size(); ++i) measure.models[i].delta_square += simd::sum_squares(in.models[i], tile.count);
-    measure.out_delta_square += simd::sum_squares(out, tile.count);
   }
 
  private:
@@ -52,6 +52,27 @@ void check(const JobFacts& job, Findings& findings) {
   if (sum == 0) {
     findings.error("the weights sum to zero, and normalize divides by that sum", "set normalize: false, or change the weights");
   }
+}
+
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note>, Promises& out) {
+  const bool normalize = job.global->peek(&Global::normalize);
+  const auto over_sum = [](std::vector<double> w, bool divide) {
+    double sum = 0;
+    for (const double x : w) sum += x;
+    if (divide) {
+      for (double& x : w) x /= sum;
+    }
+    return w;
+  };
+  std::vector<double> weights;
+  for (const Params& model : job.models) weights.push_back(model.peek(&Model::weight));
+  std::vector<double> next = weights;
+  std::rotate(next.begin(), next.begin() + 1, next.end());
+  promise_combination(measure, over_sum(weights, normalize), {"weight", "normalize"},
+                      {{"normalize", over_sum(weights, !normalize)},
+                       {"weight", over_sum(next, normalize)},
+                       {"weight", over_sum(std::vector<double>(weights.size(), 1.0), normalize)}},
+                      out);
 }
 
 }  // namespace
@@ -82,6 +103,7 @@ dtype: bfloat16
 )"}},
       .make_kernel = make,
       .check = check,
+      .promise = promise,
   };
   return method;
 }

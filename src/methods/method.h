@@ -10,6 +10,7 @@
 
 #include "crucible/tensor.h"
 #include "methods/kernel.h"
+#include "methods/promise.h"
 #include "methods/survey.h"
 #include "schema/field.h"
 
@@ -91,6 +92,9 @@ struct Method {
 
   // Checks of one job that need more than a range: combinations of parameters, shapes. Null = none.
   void (*check)(const JobFacts& job, Findings& findings) = nullptr;
+
+  // What the parameters of a job promise of its data, beside what was measured. Null: the method has nothing that can be measured.
+  void (*promise)(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note> notes, Promises& out) = nullptr;
 };
 
 // All methods, sorted by name. Generated from the files of this folder.

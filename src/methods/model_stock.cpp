@@ -6,6 +6,7 @@
 
 #include "methods/method.h"
 #include "methods/shared/gram.h"
+#include "methods/shared/promises.h"
 
 namespace crucible {
 namespace {
@@ -177,6 +178,11 @@ void check(const JobFacts& job, Findings& findings) {
   }
 }
 
+void promise(const JobFacts& job, const Measure&, std::span<const Kernel::Note> notes, Promises& out) {
+  if (notes.size() < 2 || notes[1].name != "t" || !job.global->peek(&Global::clamp)) return;
+  out.push_back(Promise::value("clamp", -1, "ratio t beyond [0, 1]", notes[1].value - std::clamp(notes[1].value, 0.0, 1.0), 0, 0));
+}
+
 }  // namespace
 
 const Method& method_model_stock() {
@@ -215,6 +221,7 @@ dtype: bfloat16
 )"}},
       .make_kernel = make,
       .check = check,
+      .promise = promise,
   };
   return method;
 }

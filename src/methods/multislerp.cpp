@@ -1,8 +1,11 @@
 // Multi-SLERP: the weighted mean of directions, with the weighted mean of lengths.
+#include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "methods/method.h"
 #include "methods/shared/gram.h"
+#include "methods/shared/promises.h"
 #include "simd/gram.h"
 
 namespace crucible {
@@ -64,7 +67,9 @@ class MultiSlerpKernel final : public GramKernel {
 
   std::vector<Note> notes() const override {
     if (models() < 2) return {};
-    return {{"length of the mean direction", std::sqrt(square_)}, {"mean length", mean_length_}};
+    std::vector<Note> all = {{"length of the mean direction", std::sqrt(square_)}, {"mean length", mean_length_}};
+    for (std::size_t i = 0; i < lengths_.size(); ++i) all.push_back({"length[" + std::to_string(i) + "]", lengths_[i]});
+    return all;
   }
   std::string remark() const override {
     return no_direction_ ? "the weighted directions cancel, so there is no mean direction: the weighted sum was taken" : "";
@@ -76,6 +81,7 @@ class MultiSlerpKernel final : public GramKernel {
     const std::size_t n = gram.size();
     for (std::size_t i = 0; i < n; ++i) {
       const double length = gram.norm(i);
+      lengths_.push_back(length);
       b[i] = length + eps_ == 0.0 ? 0.0 : weights_[i] / (length + eps_);
       mean_length_ += weights_[i] * length;
       reach_ += std::abs(b[i]) * length;
@@ -111,6 +117,7 @@ class MultiSlerpKernel final : public GramKernel {
 
   double eps_;
   std::vector<double> weights_;
+  std::vector<double> lengths_;
   double mean_length_ = 0;
   double reach_ = 0;  // the length of M if all directions were one
   double square_ = 0;
@@ -128,6 +135,29 @@ void check(const JobFacts& job, Findings& findings) {
     findings.error("the weights sum to zero, and normalize_weights divides by that sum",
                    "set normalize_weights: false, or change the weights");
   }
+}
+
+// c_i = cos(eps) * (sum_k w_k len_k) / ||M|| * w_i / (len_i + eps), with the lengths that the kernel found.
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note> notes, Promises& out) {
+  const std::size_t n = job.models.size();
+  const double eps = job.global->peek(&Global::eps);
+  if (n < 2 || notes.size() != 2 + n || !(notes[0].value > std::max(eps, 1e-9))) return;
+  std::vector<double> asked;
+  for (const Params& model : job.models) asked.push_back(model.peek(&Model::weight));
+  const auto combination = [&](std::vector<double> w, bool normalize) {
+    double sum = 0;
+    for (const double x : w) sum += x;
+    for (double& x : w) x /= normalize ? sum : 1;
+    double mean = 0;
+    for (std::size_t i = 0; i < n; ++i) mean += w[i] * notes[2 + i].value;
+    // ||M|| grows with the weights: the kernel's is that of the plan, scaled for the other.
+    const double length = notes[0].value * (normalize == job.global->peek(&Global::normalize_weights) ? 1 : normalize ? 1 / sum : sum);
+    for (std::size_t i = 0; i < n; ++i) w[i] *= std::cos(eps) * mean / std::abs(length) / (notes[2 + i].value + eps);
+    return w;
+  };
+  const bool normalize = job.global->peek(&Global::normalize_weights);
+  promise_combination(measure, combination(asked, normalize), {"weight", "normalize_weights"},
+                      {{"normalize_weights", combination(asked, !normalize)}}, out);
 }
 
 }  // namespace
@@ -166,6 +196,7 @@ dtype: bfloat16
 )"}},
       .make_kernel = make,
       .check = check,
+      .promise = promise,
   };
   return method;
 }

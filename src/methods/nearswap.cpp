@@ -1,6 +1,11 @@
 // NearSwap (alchemonaut): moves each parameter of the base towards another model by at most t.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
 #include "base/check.h"
-#include "methods/method.h"
+#include "methods/shared/promises.h"
+#include "methods/shared/spot.h"
 #include "simd/blend.h"
 #include "simd/ops.h"
 
@@ -24,19 +29,30 @@ const FieldTable& model_fields() {
 
 class NearSwapKernel final : public Kernel {
  public:
-  explicit NearSwapKernel(const KernelSpec& spec) : t_(spec.global->take(&Global::t)) { CHECK(spec.has_base && spec.models.size() == 1); }
+  explicit NearSwapKernel(const KernelSpec& spec) : t_(spec.global->take(&Global::t)), elems_(spec.tiling.elems) {
+    CHECK(spec.has_base && spec.models.size() == 1);
+    if (spec.audit != nullptr) planned_t_ = spec.audit->global->peek(&Global::t);
+  }
 
   void map(const Tile& tile, const TileInputs& in, float* out, Measure& measure, Scratch&) noexcept override {
     simd::near_swap(in.base, in.models[0], t_, out, tile.count);
-    measure.models[0].delta_square += simd::sum_square_difference(in.models[0], in.base, tile.count);
-    measure.out_delta_square += simd::sum_square_difference(out, in.base, tile.count);
+    if (!planned_t_) return;
+    spot_check(tile, elems_, 0, measure, [&](std::size_t, std::int64_t i) {
+      const double base = static_cast<double>(in.base[i]), x = static_cast<double>(in.models[0][i]);
+      const double w = std::min(*planned_t_ / std::max(std::abs(base - x), 1e-6), 1.0);
+      return rounds_to(w * x + (1 - w) * base, std::max(std::abs(x), std::abs(base)), out[i]);
+    });
   }
 
  private:
   double t_;
+  std::int64_t elems_;
+  std::optional<double> planned_t_;
 };
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return std::make_unique<NearSwapKernel>(spec); }
+
+void promise(const JobFacts&, const Measure& measure, std::span<const Kernel::Note>, Promises& out) { promise_spots(measure, {"t"}, out); }
 
 }  // namespace
 
@@ -66,6 +82,7 @@ parameters:
 dtype: bfloat16
 )"}},
       .make_kernel = make,
+      .promise = promise,
   };
   return method;
 }

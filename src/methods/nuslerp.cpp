@@ -7,6 +7,7 @@
 
 #include "methods/method.h"
 #include "methods/shared/gram.h"
+#include "methods/shared/promises.h"
 #include "simd/gram.h"
 #include "simd/ops.h"
 
@@ -104,7 +105,7 @@ class NuSlerpKernel final : public GramKernel {
 // Vectors along the first axis: a tile holds parts of many, so each has its sums in a pass.
 class NuSlerpColumnsKernel final : public Kernel {
  public:
-  NuSlerpColumnsKernel(const KernelSpec& spec, double t) : t_(t), has_base_(spec.has_base), columns_(column_count(*spec.shape)) {}
+  NuSlerpColumnsKernel(const KernelSpec& spec, double t) : t_(t), columns_(column_count(*spec.shape)) {}
 
   void prepare() override {
     for (auto& c : coefficients_) c.assign(static_cast<std::size_t>(columns_), 0.0);
@@ -130,16 +131,11 @@ class NuSlerpColumnsKernel final : public Kernel {
     return Next::kMap;
   }
 
-  void map(const Tile& tile, const TileInputs& in, float* out, Measure& measure, Scratch&) noexcept override {
+  void map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch&) noexcept override {
     for_each_run(tile, [&](std::int64_t column, std::int64_t offset, std::int64_t n) {
       simd::weighted_pairs(from(in.base, offset), in.models[0] + offset, in.models[1] + offset, coefficients_[0].data() + column,
                            coefficients_[1].data() + column, out + offset, n);
     });
-    const auto square = [&](const float* x) {
-      return has_base_ ? simd::sum_square_difference(x, in.base, tile.count) : simd::sum_squares(x, tile.count);
-    };
-    for (std::size_t i = 0; i < 2; ++i) measure.models[i].delta_square += square(in.models[i]);
-    measure.out_delta_square += square(out);
   }
 
   // Two coefficients a column, and three sums in the job's total and in a tile that waits to be added.
@@ -167,7 +163,6 @@ class NuSlerpColumnsKernel final : public Kernel {
   }
 
   double t_;
-  bool has_base_;
   std::int64_t columns_;
   std::int64_t opposite_ = 0;
   std::vector<double> coefficients_[2];
@@ -208,6 +203,17 @@ void check(const JobFacts& job, Findings& findings) {
   }
 }
 
+// Of whole tensors only: rows and columns have coefficients of their own each.
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note> notes, Promises& out) {
+  if (job.models.size() != 2 || !job.global->peek(&Global::nuslerp_flatten) || notes.size() < 2) return;
+  const double w0 = job.models[0].peek(&Model::weight), w1 = job.models[1].peek(&Model::weight);
+  const auto at = [&notes](double t) {
+    const Arc arc = arc_between(1, notes[1].value, 1, t);
+    return std::vector<double>{arc.c0, arc.c1};
+  };
+  promise_combination(measure, at(position(w0, w1)), {"weight"}, {{"weight", at(position(w1, w0))}, {"weight", at(0.5)}}, out);
+}
+
 }  // namespace
 
 const Method& method_nuslerp() {
@@ -243,6 +249,7 @@ dtype: bfloat16
 )"}},
       .make_kernel = make,
       .check = check,
+      .promise = promise,
   };
   return method;
 }

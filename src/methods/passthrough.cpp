@@ -1,7 +1,7 @@
 // Passthrough: one model's tensors as they are, or scaled. The tool of layer stacking.
 #include <cstring>
 
-#include "methods/method.h"
+#include "methods/shared/promises.h"
 #include "simd/ops.h"
 
 namespace crucible {
@@ -28,10 +28,8 @@ class PassthroughKernel final : public Kernel {
 
   bool copies_input() const noexcept override { return scale_ == 1.0; }
 
-  void map(const Tile& tile, const TileInputs& in, float* out, Measure& measure, Scratch&) noexcept override {
+  void map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch&) noexcept override {
     simd::scale(in.models[0], scale_, out, tile.count);
-    measure.models[0].delta_square += simd::sum_squares(in.models[0], tile.count);
-    measure.out_delta_square += simd::sum_squares(out, tile.count);
   }
 
  private:
@@ -39,6 +37,11 @@ class PassthroughKernel final : public Kernel {
 };
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return std::make_unique<PassthroughKernel>(spec); }
+
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note>, Promises& out) {
+  const double scale[] = {job.models[0].peek(&Model::scale)};
+  promise_combination(measure, scale, {"scale"}, {}, out);
+}
 
 }  // namespace
 
@@ -68,6 +71,7 @@ slices:
 dtype: bfloat16
 )"}},
       .make_kernel = make,
+      .promise = promise,
   };
   return method;
 }

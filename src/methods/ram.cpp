@@ -1,5 +1,6 @@
 // Reinforced Agent Merging (RAM): the mean of the task vectors that are active at a parameter.
 #include "methods/shared/active_kernel.h"
+#include "methods/shared/promises.h"
 
 namespace crucible {
 namespace {
@@ -18,7 +19,18 @@ const FieldTable& model_fields() {
   return table;
 }
 
-std::unique_ptr<Kernel> make(const KernelSpec& spec) { return std::make_unique<ActiveKernel>(spec, spec.global->take(&Global::epsilon)); }
+class RamKernel final : public ActiveKernel {
+ public:
+  explicit RamKernel(const KernelSpec& spec) : ActiveKernel(spec, spec.global->take(&Global::epsilon)) {
+    if (spec.audit != nullptr) see_plan({spec.audit->global->peek(&Global::epsilon), {}});
+  }
+};
+
+std::unique_ptr<Kernel> make(const KernelSpec& spec) { return std::make_unique<RamKernel>(spec); }
+
+void promise(const JobFacts&, const Measure& measure, std::span<const Kernel::Note>, Promises& out) {
+  promise_spots(measure, {"epsilon"}, out);
+}
 
 }  // namespace
 
@@ -48,6 +60,7 @@ parameters: {epsilon: 0.00001}
 dtype: bfloat16
 )"}},
       .make_kernel = make,
+      .promise = promise,
   };
   return method;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "methods/shared/active_kernel.h"
+#include "methods/shared/promises.h"
 #include "simd/blend.h"
 
 namespace crucible {
@@ -34,7 +35,9 @@ class RamPlusKernel final : public ActiveKernel {
       : ActiveKernel(spec, spec.global->take(&Global::epsilon)),
         r_(spec.global->take(&Global::r)),
         alpha_(spec.global->take(&Global::alpha)),
-        ratios_(spec.models.size()) {}
+        ratios_(spec.models.size()) {
+    if (spec.audit != nullptr) planned_ = spec.audit->global;
+  }
 
   Next first() const noexcept override { return ratios_.empty() ? Next::kMap : Next::kReduce; }
   std::int64_t count_size(int) const noexcept override { return 2 * std::ssize(ratios_); }
@@ -47,6 +50,12 @@ class RamPlusKernel final : public ActiveKernel {
       const auto shared = static_cast<double>(totals.counts[ratios_.size() + i]);
       ratios_[i] = shared == 0 ? 0 : shared / std::max(unique, epsilon());
       unique_scales()[i] = 1 + r_ * std::min(ratios_[i], alpha_);
+    }
+    if (planned_ != nullptr) {
+      ActivePlan plan{planned_->peek(&Global::epsilon), {}};
+      for (const double ratio : ratios_)
+        plan.unique_scales.push_back(1 + planned_->peek(&Global::r) * std::min(ratio, planned_->peek(&Global::alpha)));
+      see_plan(std::move(plan));
     }
     return Next::kMap;
   }
@@ -65,9 +74,14 @@ class RamPlusKernel final : public ActiveKernel {
   double r_;
   double alpha_;
   std::vector<double> ratios_;
+  const Params* planned_ = nullptr;
 };
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return std::make_unique<RamPlusKernel>(spec); }
+
+void promise(const JobFacts&, const Measure& measure, std::span<const Kernel::Note>, Promises& out) {
+  promise_spots(measure, {"epsilon", "r", "alpha"}, out);
+}
 
 }  // namespace
 
@@ -102,6 +116,7 @@ parameters: {r: 0.2, alpha: 1.0}
 dtype: bfloat16
 )"}},
       .make_kernel = make,
+      .promise = promise,
   };
   return method;
 }

@@ -1,9 +1,13 @@
 // SCE (Wan et al. 2024): select the positions where the models differ, calculate a coefficient per model, erase minority signs.
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "base/check.h"
+#include "base/checked.h"
 #include "methods/method.h"
+#include "methods/shared/promises.h"
 #include "methods/shared/task_arithmetic.h"
 #include "methods/shared/tile_marks.h"
 #include "simd/blend.h"
@@ -45,6 +49,8 @@ constexpr int kSpreadSlot = 0;
 constexpr int kMarkSlot = 1;
 constexpr int kCopySlot = 2;
 
+constexpr const char* kDiffering = "positions that differ";
+
 class SceKernel final : public Kernel {
  public:
   explicit SceKernel(const KernelSpec& spec)
@@ -70,7 +76,7 @@ class SceKernel final : public Kernel {
     return phase_ == Phase::kSelect ? cuts_.count_size(pass) + (pass == 0 ? 1 : 0) : 0;
   }
 
-  void reduce(int pass, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t* counts, Measure&,
+  void reduce(int pass, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t* counts, Measure& measure,
               Scratch& scratch) noexcept override {
     if (phase_ == Phase::kSelect) {
       float* spread = scratch.floats(kSpreadSlot, tile.count);
@@ -80,6 +86,10 @@ class SceKernel final : public Kernel {
       return;
     }
     const std::uint64_t* marks = selected(tile, in, scratch, Marks::kFirstTime);
+    if (marks != nullptr) {
+      measure.models[0].elems += tile.count;
+      for (std::int64_t w = 0; w < ceil_div(tile.count, 64); ++w) measure.models[0].kept += std::popcount(marks[w]);
+    }
     for (std::size_t i = 0; i < in.models.size(); ++i)
       sums[i] += simd::sum_square_difference(masked(marks, tile, in, i, scratch), in.base, tile.count);
   }
@@ -88,6 +98,7 @@ class SceKernel final : public Kernel {
     if (phase_ == Phase::kSelect) {
       if (pass == 0) {
         const std::int64_t differing = tiling_.elems - static_cast<std::int64_t>(totals.counts[kCoarseBuckets]);
+        differing_ = differing;
         selected_ = task_arithmetic::share_of(share_, differing);
         cuts_ = RankCuts({selected_}, tiling_.tiles, RankCuts::Ties::kByIndex);
       }
@@ -122,9 +133,6 @@ class SceKernel final : public Kernel {
         measure.models[i].votes_lost += lost[i];
       }
     }
-    for (std::size_t i = 0; i < models; ++i)
-      measure.models[i].delta_square += simd::sum_square_difference(in.models[i], in.base, tile.count);
-    measure.out_delta_square += simd::sum_square_difference(out, in.base, tile.count);
   }
 
   std::int64_t kept_bytes() const noexcept override { return cuts_.kept_bytes() + marks_bytes_; }
@@ -135,6 +143,7 @@ class SceKernel final : public Kernel {
     std::vector<Note> all;
     if (selects() && tiling_.elems > 0)
       all.push_back({"selected share", static_cast<double>(selected_) / static_cast<double>(tiling_.elems)});
+    if (selects()) all.push_back({kDiffering, static_cast<double>(differing_)});
     for (std::size_t i = 0; i < weights_.size(); ++i) all.push_back({"eta[" + std::to_string(i) + "]", weights_[i]});
     return all;
   }
@@ -188,6 +197,7 @@ class SceKernel final : public Kernel {
   RankCuts cuts_;
   TileMarks marks_;  // what is selected, where there is room to keep it
   std::int64_t marks_bytes_ = 0;
+  std::int64_t differing_ = 0;
   std::int64_t selected_ = 0;
   Phase phase_ = Phase::kMap;
 };
@@ -205,6 +215,14 @@ void check(const JobFacts& job, Findings& findings) {
     findings.notice(merges_all ? "select_topk is 0 for some tensors: all models weigh the same there"
                                : "select_topk is 0 for some tensors: there the output is the base");
   }
+}
+
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note> notes, Promises& out) {
+  const auto note = std::find_if(notes.begin(), notes.end(), [](const Kernel::Note& n) { return n.name == kDiffering; });
+  if (note == notes.end()) return;
+  const auto planned = task_arithmetic::share_of(job.global->peek(&Global::select_topk), static_cast<std::int64_t>(note->value));
+  out.push_back(Promise::exact("select_topk", -1, "positions selected, of those where the models differ",
+                               static_cast<double>(measure.models[0].kept), static_cast<double>(planned), note->value));
 }
 
 }  // namespace
@@ -245,6 +263,7 @@ dtype: bfloat16
 )"}},
       .make_kernel = make,
       .check = check,
+      .promise = promise,
   };
   return method;
 }

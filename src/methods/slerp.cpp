@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "methods/method.h"
+#include "methods/shared/promises.h"
 #include "simd/ops.h"
 
 namespace crucible {
@@ -24,6 +24,17 @@ const FieldTable& model_fields() {
   return table;
 }
 
+struct Weights {
+  double base, model;
+};
+Weights weights_at(double t, double cosine) {
+  // Beyond this cosine (of either sign) the arc is taken as a straight line.
+  constexpr double kNearlyParallel = 0.9995;
+  if (std::abs(cosine) > kNearlyParallel) return {1 - t, t};
+  const double angle = std::acos(std::clamp(cosine, -1.0, 1.0));
+  return {std::sin(angle - angle * t) / std::sin(angle), std::sin(angle * t) / std::sin(angle)};
+}
+
 class SlerpKernel final : public Kernel {
  public:
   explicit SlerpKernel(const KernelSpec& spec) : t_(spec.global->take(&Global::t)) { CHECK(spec.has_base && spec.models.size() == 1); }
@@ -39,26 +50,17 @@ class SlerpKernel final : public Kernel {
   Next seal(int, const Totals& totals) noexcept override {
     // A vector shorter than this has no direction: it enters unnormalised, as in mergekit.
     constexpr double kShortest = 1e-8;
-    // Beyond this cosine (of either sign) the arc is taken as a straight line.
-    constexpr double kNearlyParallel = 0.9995;
     const auto length = [](double square) { return std::sqrt(square) > kShortest ? std::sqrt(square) : 1.0; };
     cosine_ = totals.sums[2] / (length(totals.sums[0]) * length(totals.sums[1]));
-    if (std::abs(cosine_) > kNearlyParallel) {
-      weights_[0] = 1 - t_;
-      weights_[1] = t_;
-    } else {
-      const double angle = std::acos(std::clamp(cosine_, -1.0, 1.0));
-      weights_[0] = std::sin(angle - angle * t_) / std::sin(angle);
-      weights_[1] = std::sin(angle * t_) / std::sin(angle);
-    }
+    const Weights weights = weights_at(t_, cosine_);
+    weights_[0] = weights.base;
+    weights_[1] = weights.model;
     return Next::kMap;
   }
 
-  void map(const Tile& tile, const TileInputs& in, float* out, Measure& measure, Scratch&) noexcept override {
+  void map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch&) noexcept override {
     const float* both[2] = {in.base, in.models[0]};
     simd::weighted_sum(nullptr, both, weights_, 1.0, 1.0, out, tile.count);
-    measure.models[0].delta_square += simd::sum_square_difference(in.models[0], in.base, tile.count);
-    measure.out_delta_square += simd::sum_square_difference(out, in.base, tile.count);
   }
 
   std::vector<Note> notes() const override {
@@ -72,6 +74,25 @@ class SlerpKernel final : public Kernel {
 };
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return std::make_unique<SlerpKernel>(spec); }
+
+// The projections of the whole vectors: base and model are y_0 and y_1 of a combination, so the sketch of the task vector is undone.
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note> notes, Promises& out) {
+  if (notes.empty() || measure.sketch.empty()) return;
+  const Sketch& s = measure.sketch;
+  Measure whole;
+  const double model_base = (s.input_square[0] + s.base_square - s.gram[0]) / 2;
+  whole.sketch.elems = s.elems;
+  whole.sketch.gram = {s.base_square, model_base, s.input_square[0], s.base_out, s.input_out[0], s.out_square};
+  whole.sketch.out_square = s.out_square;
+  whole.sketch.base_square = s.base_square;
+  const double t = job.global->peek(&Global::t), cosine = notes[0].value;
+  const auto at = [cosine](double position) {
+    const Weights w = weights_at(position, cosine);
+    return std::vector<double>{w.base, w.model};
+  };
+  promise_combination(whole, at(t), {"t"}, {}, out);
+  for (Promise& p : out) p.model = -1;  // the vectors are base and model, not the inputs of the job
+}
 
 }  // namespace
 
@@ -102,6 +123,7 @@ parameters:
 dtype: bfloat16
 )"}},
       .make_kernel = make,
+      .promise = promise,
   };
   return method;
 }

@@ -1,4 +1,5 @@
 // Task arithmetic (Ilharco et al. 2022): base + lambda * sum of weighted task vectors.
+#include "methods/shared/promises.h"
 #include "methods/shared/task_arithmetic.h"
 
 namespace crucible {
@@ -16,6 +17,8 @@ const FieldTable& model_fields() {
 }
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return make_kernel(spec, {Election::kNone, nullptr}); }
+
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note>, Promises& out) { promise_sum(job, measure, out); }
 
 }  // namespace
 
@@ -52,6 +55,7 @@ dtype: bfloat16
 )"}},
       .make_kernel = make,
       .check = nullptr,
+      .promise = promise,
   };
   return method;
 }

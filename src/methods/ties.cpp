@@ -1,5 +1,7 @@
 // TIES-merging (Yadav et al. 2023): trim, elect sign, merge.
 #include "methods/shared/global_trim.h"
+#include "methods/shared/promises.h"
+#include "methods/shared/sparsify_stages.h"
 #include "methods/shared/task_arithmetic.h"
 
 namespace crucible {
@@ -9,7 +11,7 @@ using namespace task_arithmetic;
 
 // k = trunc(density * n) entries of largest magnitude, per tensor or of the whole model.
 std::unique_ptr<Sparsifier> trim(const KernelSpec& spec, std::size_t i, Rescale) {
-  const double density = spec.models[i].take(&Model::density);
+  const double density = take_density(spec, i);
   const bool whole_model = spec.global->take(&Global::trim_scope) == TrimScope::kModel;
   if (density >= 1) return make_keep_all();
   if (!whole_model) return make_magnitude_band(spec.tiling, 0, share_of(density, spec.tiling.elems));
@@ -47,6 +49,8 @@ const FieldTable& model_fields() {
 }
 
 std::unique_ptr<Kernel> make(const KernelSpec& spec) { return make_kernel(spec, {Election::kBySum, trim}); }
+
+void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note>, Promises& out) { promise_trim(job, measure, out); }
 
 }  // namespace
 
@@ -97,6 +101,7 @@ dtype: bfloat16
       .make_kernel = make,
       .make_survey = GlobalTrim::make,
       .check = check,
+      .promise = promise,
   };
   return method;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/fault.h"
 
 namespace crucible {
 namespace {
@@ -18,7 +19,7 @@ Resolved resolve_value(const SettingValue& setting, Origin::Level level, const s
   if (!setting.is_gradient) return out;
   std::vector<double> points;
   for (const Value& v : setting.values) points.push_back(number_of(v));
-  out.value = gradient_at(points, t);
+  out.value = gradient_at(points, planted(Fault::kGradientIgnored) ? 0 : t);
   out.origin.t = t;
   return out;
 }
@@ -39,12 +40,13 @@ double gradient_at(std::span<const double> points, double t) {
 }
 
 std::optional<Resolved> resolve(const Field& field, std::span<const SettingLevel> levels, std::string_view tensor_name, double t) {
-  for (const SettingLevel& level : levels) {
+  for (const SettingLevel& level : planted(Fault::kLevelIgnored) ? levels.last(1) : levels) {
     CHECK(level.settings != nullptr);
     for (const Setting& setting : *level.settings) {
       if (setting.name != field.name) continue;
       for (const Condition& condition : setting.conditions) {
-        if (filter_matches(condition.filter, tensor_name)) return resolve_value(condition.value, level.level, condition.filter, t);
+        if (planted(Fault::kFilterIgnored) || filter_matches(condition.filter, tensor_name))
+          return resolve_value(condition.value, level.level, condition.filter, t);
       }
     }
   }

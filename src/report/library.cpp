@@ -2,8 +2,14 @@
 
 #include <filesystem>
 
+#include <fmt/format.h>
+
+#include "audit/judge.h"
+#include "audit/retrace.h"
 #include "base/hash.h"
+#include "checkpoint/companions.h"
 #include "crucible/method.h"
+#include "io/output_folder.h"
 #include "report/record.h"
 #include "report/summary.h"
 #include "report/text.h"
@@ -13,13 +19,25 @@
 namespace crucible {
 namespace {
 
-// A contradiction stops the merge before anything is renamed into place.
-void check_measurements(const RunSummary& summary) {
-  const std::vector<std::string> wrong = find_contradictions(summary);
-  if (wrong.empty()) return;
-  std::string text = "the measurements contradict the plan; nothing was written:";
-  for (const std::string& w : wrong) text += "\n  " + w;
-  throw Error(ErrorCode::kAudit, text);
+// Before any work: does the plan hold what the recipe says?
+void check_parameters(const Plan& plan) {
+  std::string text;
+  for (const std::string& line : render_detours(retrace(plan))) text += "\n  " + line;
+  if (!text.empty()) throw Error(ErrorCode::kAudit, "the plan does not hold what the recipe says; nothing was written:" + text);
+}
+
+// What speaks against the merge is kept beside the place where it would have been; the merge itself is not.
+[[noreturn]] void stop_with_evidence(const Plan& plan, const RunSummary& summary, const std::vector<SmallFile>& files,
+                                     const std::string& output) {
+  std::string text = "the measurements contradict the plan; no model was written:";
+  for (const std::string& w : contradictions(plan, summary.verdict)) text += "\n  " + w;
+  const std::string folder = (std::filesystem::path(output) / "").parent_path().string() + ".evidence";
+  OutputFolder evidence(folder, Existing::kReplace, is_model_file_name);
+  for (const SmallFile& file : files) {
+    if (file.name != "README.md") evidence.add_small_file(file.name, file.text);  // the card of a model that does not exist
+  }
+  evidence.commit();
+  throw Error(ErrorCode::kAudit, text + fmt::format("\nthe record and the report of this run are in {}", folder));
 }
 
 std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const RunSummary& summary, Written written,
@@ -45,7 +63,7 @@ MergeReport make_report(const Plan& plan, const RunResult& run, const RunSummary
   report.bytes_written = plan.data_bytes();
   report.peak_memory_bytes = run.peak_bytes;
   report.seconds = run.seconds;
-  for (const ModelSummary& m : summary.models) report.effects.push_back({m.name, m.measure.elems, m.measure.kept, m.measure.expected_kept});
+  for (const ModelSummary& m : summary.models) report.effects.push_back({m.name, m.measure.elems, m.measure.kept, m.planned_kept});
   for (const Remark& r : summary.remarks) report.remarks.push_back(r.text);
   report.summary = render_run_summary(plan, run, summary);
   return report;
@@ -66,6 +84,7 @@ RunOptions run_options(const MergeRequest& request) {
   options.threads = request.threads;
   options.memory_bytes = request.memory_bytes;
   options.stop = request.stop;
+  options.measuring = request.audit == Auditing::kOn ? Measuring::kAudit : Measuring::kCounts;
   return options;
 }
 
@@ -99,11 +118,14 @@ MergeReport run_plan(const Plan& plan, const MergeRequest& request, const std::s
   write.hash_inputs = request.hash_inputs;
   std::function<void(const Progress&)> progress;
   if (request.progress) progress = [&](const Progress& p) { request.progress({p.bytes_done, p.bytes_total, p.tensor}); };
+  if (request.audit == Auditing::kOn) check_parameters(plan);
   RunSummary summary;
   const RunResult result = write_model(plan, output, write, progress, [&](const RunResult& run, const Written& written) {
-    summary = summarize(plan, run);
-    check_measurements(summary);
-    return small_files(plan, run, summary, written, request, output);
+    summary = summarize(plan, run, request.audit == Auditing::kOn ? judge(plan, run) : Verdict{});
+    std::vector<SmallFile> files = small_files(plan, run, summary, written, request, output);
+    // A contradiction stops the merge before anything is renamed into place.
+    if (!summary.verdict.ok) stop_with_evidence(plan, summary, files, output);
+    return files;
   });
   return make_report(plan, result, summary);
 }

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <numbers>
 
 #include <fmt/format.h>
 
@@ -110,13 +111,19 @@ Json notices_json(const Diagnostics& notices) {
 }
 
 // What a sparsifier did, of one tensor or of all.
-void add_sparsity(Json& out, const ModelMeasure& m) {
+struct Norms {
+  double l1_before = 0, l1_after = 0;
+};
+
+void add_sparsity(Json& out, const ModelMeasure& m, const double* planned, const Norms& norms) {
   if (m.elems > 0) {
     out["entries"] = m.elems;
     out["kept"] = m.kept;
-    out["planned"] = number(m.expected_kept);
-    out["l1_before"] = number(m.l1_before);
-    out["l1_after"] = number(m.l1_after);
+    if (planned != nullptr) out["planned"] = number(*planned);
+  }
+  if (norms.l1_before > 0) {
+    out["l1_before"] = number(norms.l1_before);
+    out["l1_after"] = number(norms.l1_after);
   }
   if (m.votes > 0) {
     out["votes"] = m.votes;
@@ -124,17 +131,23 @@ void add_sparsity(Json& out, const ModelMeasure& m) {
   }
 }
 
-Json source_json(const Job& job, std::size_t i, const ModelMeasure& m, ParameterSets& sets) {
+Json source_json(const Job& job, std::size_t i, const Measure& measure, const KeptPlan& kept, ParameterSets& sets) {
   const SourceTensor& source = job.sources[i];
   Json out = {{"input", source.input}};
   if (source.tensor->info.name != job.info.name) out["tensor"] = source.tensor->info.name;
   out["parameters"] = sets.index(job.models[i]);
-  add_sparsity(out, m);
-  if (m.delta_square > 0) out["norm"] = number(std::sqrt(m.delta_square));
+  const double* planned = i < kept.kept.size() ? &kept.kept[i] : nullptr;
+  const auto [before, after] = l1_norms_of(measure, i);
+  add_sparsity(out, measure.models[i], planned, {before, after});
+  if (const Lengths l = lengths_of(measure, i); l.square > 0) {
+    out["norm"] = number(root(l.square));
+    out["cosine"] = number(cosine_of(l.with_result, l.square, result_square_of(measure)));
+  }
   return out;
 }
 
-Json tensor_json(const Plan& plan, std::size_t j, const JobResult& result, const Written& written, ParameterSets& sets) {
+Json tensor_json(const Plan& plan, std::size_t j, const JobResult& result, const Verdict& verdict, const Written& written,
+                 ParameterSets& sets) {
   const Job& job = plan.jobs[j];
   Json out = {{"name", job.info.name}, {"dtype", facts(job.info.dtype).name}, {"shape", job.info.shape}};
   if (const auto layer = parse_layer_name(job.info.name)) {
@@ -154,44 +167,98 @@ Json tensor_json(const Plan& plan, std::size_t j, const JobResult& result, const
   out["t"] = job.t;
   out["global"] = sets.index(job.global);
   out["models"] = Json::array();
-  for (std::size_t i = 0; i < job.sources.size(); ++i) out["models"].push_back(source_json(job, i, m.models[i], sets));
-  if (m.out_delta_square > 0) out["out_norm"] = number(std::sqrt(m.out_delta_square));
+  const KeptPlan& kept = j < verdict.jobs.size() ? verdict.jobs[j] : KeptPlan{};
+  for (std::size_t i = 0; i < job.sources.size(); ++i) out["models"].push_back(source_json(job, i, m, kept, sets));
+  if (!m.sketch.empty()) {
+    out["out_norm"] = number(root(result_square_of(m)));
+    if (job.base) {
+      const Sketch& s = m.sketch;
+      const double scale = static_cast<double>(m.elems) / static_cast<double>(s.elems);
+      out["base_norm"] = number(root(scale * s.base_square));
+      out["cosine_base"] = number(cosine_of(s.base_out, s.base_square, s.out_square));
+    }
+  }
+  if (m.saturated > 0) out["saturated"] = m.saturated;
   if (m.sign_conflicts > 0) out["sign_conflicts"] = m.sign_conflicts;
   if (m.nonfinite > 0) out["nonfinite"] = m.nonfinite;
   for (const Kernel::Note& note : result.notes) out["notes"][note.name] = number(note.value);
   return out;
 }
 
-Json model_json(const Plan& plan, const ModelSummary& m) {
-  Json out = Json::object();
-  for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
-    if (plan.inputs[i].ref.text() == m.name) out["input"] = i;
-  }
-  out["model"] = m.name;
-  add_sparsity(out, m.measure);
-  if (m.measure.elems > 0) out["variance"] = number(m.measure.expected_variance);
+Json model_json(const ModelSummary& m) {
+  Json out = {{"input", m.input}, {"model", m.name}};
+  add_sparsity(out, m.measure, m.sparsified ? &m.planned_kept : nullptr, {m.l1_before, m.l1_after});
+  if (m.sparsified) out["variance"] = number(m.planned_variance);
   if (m.ranked) {
     out["deciles"] = Json::array();
     for (int d = 0; d < kDeciles; ++d) {
       const auto i = static_cast<std::size_t>(d);
-      const auto n = static_cast<double>(m.measure.decile_elems[i]);
-      const double rate = m.decile_planned(d);
       out["deciles"].push_back({{"entries", m.measure.decile_elems[i]},
                                 {"kept", m.measure.decile_kept[i]},
-                                {"planned", number(m.measure.decile_expected[i])},
-                                {"variance", number(n * rate * (1 - rate))}});
+                                {"planned", number(m.decile_planned[i])},
+                                {"variance", number(m.decile_variance[i])}});
     }
   }
-  if (m.measure.delta_square > 0) out["norm"] = number(std::sqrt(m.measure.delta_square));
+  if (m.norm() > 0) {
+    out["norm"] = number(m.norm());
+    out["cosine"] = number(m.cosine());
+    out["angle_degrees"] = number(std::acos(m.cosine()) * 180 / std::numbers::pi);
+    out["cosine_input"] = number(m.input_cosine());
+  }
   return out;
 }
 
-Json measured_json(const Plan& plan, const RunSummary& summary) {
-  Json out = {{"elements", summary.elems},      {"sign_conflicts", summary.sign_conflicts},
-              {"nonfinite", summary.nonfinite}, {"out_norm", number(std::sqrt(summary.out_delta_square))},
-              {"remarks", Json::array()},       {"models", Json::array()}};
+Json histogram_json(const char* of, const Histogram& h) {
+  return {{"of", of}, {"first_exponent", Histogram::kFirstExponent}, {"counts", h.counts}, {"zeros", h.zeros}};
+}
+
+Json histograms_json(const RunSummary& summary) {
+  Json out = Json::array();
+  if (summary.sampled == 0) return out;
+  for (const ModelSummary& m : summary.models) {
+    Json one = histogram_json(summary.has_base ? "task vector" : "input", m.histogram);
+    one["input"] = m.input;
+    out.push_back(std::move(one));
+  }
+  out.push_back(histogram_json(summary.has_base ? "result minus base" : "result", summary.result_histogram));
+  return out;
+}
+
+Json expectations_json(const Plan& plan, const Verdict& verdict) {
+  Json out = Json::array();
+  for (const Check& c : verdict.rows) {
+    if (!c.judged) continue;
+    Json one = {{"parameter", c.parameter}};
+    if (c.input) one["model"] = plan.inputs[static_cast<std::size_t>(*c.input)].ref.text();
+    if (!c.tensor.empty()) one["tensor"] = c.tensor;
+    one["what"] = c.what;
+    one["measured"] = number(c.measured);
+    one["planned"] = number(c.planned);
+    if (c.sigmas) one["sigmas"] = number(*c.sigmas);
+    if (c.tolerance) one["tolerance"] = number(*c.tolerance);
+    one["count"] = c.count;
+    one["ok"] = c.ok;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Json measured_json(const RunSummary& summary) {
+  Json out = {{"elements", summary.elems},
+              {"sign_conflicts", summary.sign_conflicts},
+              {"nonfinite", summary.nonfinite},
+              {"saturated", summary.saturated},
+              {"sampled", summary.sampled}};
+  if (summary.sampled > 0) out["out_norm"] = number(root(summary.result_square));
+  if (summary.has_base && summary.sampled > 0) {
+    out["base_norm"] = number(root(summary.base_square));
+    out["cosine_base"] = number(cosine_of(summary.base_out, summary.base_square, summary.out_square));
+  }
+  out["remarks"] = Json::array();
+  out["models"] = Json::array();
   for (const Remark& r : summary.remarks) out["remarks"].push_back({{"text", r.text}, {"tensors", r.tensors}, {"first", r.first}});
-  for (const ModelSummary& m : summary.models) out["models"].push_back(model_json(plan, m));
+  for (const ModelSummary& m : summary.models) out["models"].push_back(model_json(m));
+  out["histograms"] = histograms_json(summary);
   return out;
 }
 
@@ -238,10 +305,14 @@ Json make_record(const Plan& plan, const RunResult& result, const RunSummary& su
   record["fields"] = fields_json(*plan.method);
   ParameterSets sets;
   Json tensors = Json::array();
-  for (std::size_t j = 0; j < plan.jobs.size(); ++j) tensors.push_back(tensor_json(plan, j, result.jobs[j], written, sets));
+  for (std::size_t j = 0; j < plan.jobs.size(); ++j)
+    tensors.push_back(tensor_json(plan, j, result.jobs[j], summary.verdict, written, sets));
   record["parameters"] = sets.take();
   record["tensors"] = std::move(tensors);
-  record["measured"] = measured_json(plan, summary);
+  record["measured"] = measured_json(summary);
+  record["expectations"] = expectations_json(plan, summary.verdict);
+  record["audit"] = {{"on", summary.verdict.on}, {"checks", summary.verdict.checks}, {"false_alarm", kFalseAlarm}};
+  record["audit"]["silent"] = summary.verdict.silent;
   record["run"] = run_json(plan, result, facts);
   return record;
 }

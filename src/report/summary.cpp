@@ -11,13 +11,6 @@ namespace {
 
 double ratio(double a, double b) noexcept { return b > 0 ? a / b : 0; }
 
-double z_score(double measured, double expected, double variance) noexcept {
-  const double off = measured - expected;
-  // Counts that are planned exactly may differ from their mean by rounding of the plan's f64 sums only.
-  if (variance <= 0) return std::abs(off) < 0.5 + 1e-9 * expected ? 0 : std::copysign(HUGE_VAL, off);
-  return off / std::sqrt(variance);
-}
-
 void add_remark(std::vector<Remark>& remarks, const std::string& text, const std::string& tensor) {
   if (text.empty()) return;
   const auto known = std::find_if(remarks.begin(), remarks.end(), [&text](const Remark& r) { return r.text == text; });
@@ -31,73 +24,146 @@ void add_remark(std::vector<Remark>& remarks, const std::string& text, const std
 }  // namespace
 
 double ModelSummary::kept_share() const noexcept { return ratio(static_cast<double>(measure.kept), static_cast<double>(measure.elems)); }
-double ModelSummary::planned_share() const noexcept { return ratio(measure.expected_kept, static_cast<double>(measure.elems)); }
-double ModelSummary::kept_z() const noexcept {
-  return z_score(static_cast<double>(measure.kept), measure.expected_kept, measure.expected_variance);
-}
+double ModelSummary::planned_share() const noexcept { return ratio(planned_kept, static_cast<double>(measure.elems)); }
 double ModelSummary::decile_rate(int d) const noexcept {
   const auto i = static_cast<std::size_t>(d);
   return ratio(static_cast<double>(measure.decile_kept[i]), static_cast<double>(measure.decile_elems[i]));
 }
-double ModelSummary::decile_planned(int d) const noexcept {
+double ModelSummary::decile_planned_rate(int d) const noexcept {
   const auto i = static_cast<std::size_t>(d);
-  return ratio(measure.decile_expected[i], static_cast<double>(measure.decile_elems[i]));
+  return ratio(decile_planned[i], static_cast<double>(measure.decile_elems[i]));
 }
-double ModelSummary::decile_z(int d) const noexcept {
-  const auto i = static_cast<std::size_t>(d);
-  const double n = static_cast<double>(measure.decile_elems[i]);
-  const double p = decile_planned(d);
-  // The variance of one common probability bounds that of the ramp inside the decile.
-  return z_score(static_cast<double>(measure.decile_kept[i]), measure.decile_expected[i], n * p * (1 - p));
+double ModelSummary::norm() const noexcept { return root(lengths.square); }
+double ModelSummary::cosine() const noexcept { return cosine_of(lengths.with_result, lengths.square, result_square); }
+double ModelSummary::input_cosine() const noexcept { return cosine_of(lengths.input_result, lengths.input_square, whole_result_square); }
+
+double root(double square) noexcept { return square > 0 ? std::sqrt(square) : 0; }
+double cosine_of(double product, double a, double b) noexcept {
+  return a > 0 && b > 0 ? std::clamp(product / std::sqrt(a) / std::sqrt(b), -1.0, 1.0) : 0;
 }
 
-RunSummary summarize(const Plan& plan, const RunResult& result) {
-  RunSummary summary;
-  std::map<int, std::size_t> at;
-  for (std::size_t j = 0; j < plan.jobs.size(); ++j) {
-    const Job& job = plan.jobs[j];
-    if (job.kind == Job::Kind::kCopy) {
-      ++summary.copied_tensors;
-      continue;
+namespace {
+
+double scale_of(const Measure& m) noexcept {
+  return m.sketch.elems > 0 ? static_cast<double>(m.elems) / static_cast<double>(m.sketch.elems) : 0;
+}
+std::size_t packed(std::size_t i, std::size_t j) noexcept { return i * (i + 1) / 2 + j; }
+
+}  // namespace
+
+Lengths lengths_of(const Measure& m, std::size_t i) {
+  if (m.sketch.empty()) return {};
+  const std::size_t n = m.sketch.input_square.size();
+  const double scale = scale_of(m);
+  return {scale * m.sketch.gram[packed(i, i)], scale * m.sketch.gram[packed(n, i)], scale * m.sketch.input_square[i],
+          scale * m.sketch.input_out[i]};
+}
+
+std::pair<double, double> l1_norms_of(const Measure& m, std::size_t i) {
+  const ModelMeasure& of = m.models[i];
+  if (of.whole_l1_before > 0) return {of.whole_l1_before, of.whole_l1_after};
+  return {scale_of(m) * of.l1_before, scale_of(m) * of.l1_after};
+}
+
+double result_square_of(const Measure& m) { return m.sketch.empty() ? 0 : scale_of(m) * m.sketch.gram.back(); }
+
+namespace {
+
+class Summary {
+ public:
+  Summary(const Plan& plan, const RunResult& result) : plan_(plan), result_(result) {}
+
+  RunSummary run() {
+    for (std::size_t j = 0; j < plan_.jobs.size(); ++j) {
+      if (plan_.jobs[j].kind == Job::Kind::kCopy) {
+        ++summary_.copied_tensors;
+      } else {
+        add(plan_.jobs[j], result_.jobs[j]);
+      }
     }
-    ++summary.merged_tensors;
-    add_remark(summary.remarks, result.jobs[j].remark, job.info.name);
-    const Measure& m = result.jobs[j].measure;
+    for (ModelSummary& model : summary_.models) {
+      model.sparsified = plan_.method->model->find("density").has_value() && model.measure.elems > 0;
+      for (const std::int64_t n : model.measure.decile_elems) model.ranked = model.ranked || n > 0;
+    }
+    return std::move(summary_);
+  }
+
+ private:
+  ModelSummary& model(int input) {
+    const auto [it, fresh] = at_.emplace(input, summary_.models.size());
+    if (fresh) {
+      summary_.models.emplace_back();
+      summary_.models.back().input = input;
+      summary_.models.back().name = plan_.inputs[static_cast<std::size_t>(input)].ref.text();
+    }
+    return summary_.models[it->second];
+  }
+
+  void add(const Job& job, const JobResult& result) {
+    ++summary_.merged_tensors;
+    add_remark(summary_.remarks, result.remark, job.info.name);
+    const Measure& m = result.measure;
+    summary_.elems += m.elems;
+    summary_.sign_conflicts += m.sign_conflicts;
+    summary_.saturated += m.saturated;
+    summary_.nonfinite += result.input_nonfinite;
+    summary_.has_base = summary_.has_base || job.base.has_value();
+    if (result.input_nonfinite > 0) summary_.nonfinite_tensors.push_back(job.info.name);
+    const double whole = scale_of(m);
     for (std::size_t i = 0; i < job.sources.size(); ++i) {
-      const int input = job.sources[i].input;
-      const auto [it, fresh] = at.emplace(input, summary.models.size());
-      if (fresh) summary.models.push_back({plan.inputs[static_cast<std::size_t>(input)].ref.text(), {}, false, false});
-      summary.models[it->second].measure.add(m.models[i]);
+      ModelSummary& of = model(job.sources[i].input);
+      of.measure.add(m.models[i]);
+      const auto [before, after] = l1_norms_of(m, i);
+      of.l1_before += before;
+      of.l1_after += after;
     }
-    summary.elems += m.elems;
-    summary.sign_conflicts += m.sign_conflicts;
-    summary.out_delta_square += m.out_delta_square;
-    summary.nonfinite += result.jobs[j].input_nonfinite;
-    if (result.jobs[j].input_nonfinite > 0) summary.nonfinite_tensors.push_back(job.info.name);
+    // Lengths that are not finite would hide those of all other tensors.
+    if (m.sketch.empty() || result.input_nonfinite > 0) return;
+    summary_.sampled += m.sketch.elems;
+    summary_.result_square += result_square_of(m);
+    summary_.base_square += whole * m.sketch.base_square;
+    summary_.out_square += whole * m.sketch.out_square;
+    summary_.base_out += whole * m.sketch.base_out;
+    summary_.result_histogram.add(m.sketch.histograms.back());
+    for (std::size_t i = 0; i < job.sources.size(); ++i) {
+      ModelSummary& of = model(job.sources[i].input);
+      const Lengths l = lengths_of(m, i);
+      of.lengths.square += l.square;
+      of.lengths.with_result += l.with_result;
+      of.lengths.input_square += l.input_square;
+      of.lengths.input_result += l.input_result;
+      of.result_square += result_square_of(m);
+      of.whole_result_square += whole * m.sketch.out_square;
+      of.histogram.add(m.sketch.histograms[i]);
+    }
   }
-  for (ModelSummary& model : summary.models) {
-    model.sparsified = plan.method->model->find("density").has_value() && model.measure.elems > 0;
-    for (const std::int64_t n : model.measure.decile_elems) model.ranked = model.ranked || n > 0;
-  }
-  return summary;
-}
 
-std::vector<std::string> find_contradictions(const RunSummary& summary) {
-  std::vector<std::string> found;
-  for (const ModelSummary& model : summary.models) {
-    if (!model.sparsified) continue;
-    if (std::abs(model.kept_z()) > kContradictionSigmas) {
-      found.push_back(fmt::format("`density` of {}: {:.4f} of the entries were kept, the plan says {:.4f} ({:.1f} standard deviations off)",
-                                  model.name, model.kept_share(), model.planned_share(), model.kept_z()));
-    }
-    for (int d = 0; model.ranked && d < kDeciles; ++d) {
-      if (std::abs(model.decile_z(d)) <= kContradictionSigmas) continue;
-      found.push_back(
-          fmt::format("`epsilon` of {}: magnitude decile {} was kept at {:.4f}, the ramp says {:.4f} ({:.1f} standard deviations off)",
-                      model.name, d + 1, model.decile_rate(d), model.decile_planned(d), model.decile_z(d)));
+  const Plan& plan_;
+  const RunResult& result_;
+  RunSummary summary_;
+  std::map<int, std::size_t> at_;
+};
+
+}  // namespace
+
+RunSummary summarize(const Plan& plan, const RunResult& result, const Verdict& verdict) {
+  Summary summary(plan, result);
+  RunSummary made = summary.run();
+  made.verdict = verdict;
+  for (const Check& c : verdict.rows) {
+    if (!c.input) continue;
+    for (ModelSummary& m : made.models) {
+      if (m.input != *c.input) continue;
+      if (c.what == kShareKept) {
+        m.planned_kept = c.total_planned;
+        m.planned_variance = c.total_variance;
+      } else if (c.tenth >= 0) {
+        m.decile_planned[static_cast<std::size_t>(c.tenth)] = c.total_planned;
+        m.decile_variance[static_cast<std::size_t>(c.tenth)] = c.total_variance;
+      }
     }
   }
-  return found;
+  return made;
 }
 
 }  // namespace crucible

@@ -1,25 +1,45 @@
-// What a run measured, added up per model, held against what was planned.
+// What a run measured, added up per model, beside what was planned.
 #pragma once
 
+#include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "audit/judge.h"
 #include "plan/plan.h"
 #include "run/runner.h"
 
 namespace crucible {
 
+// Squared norms and inner products of whole tensors, estimated from the sample of each.
+struct Lengths {
+  double square = 0;        // of y: the task vector, or the input where there is no base
+  double with_result = 0;   // <y, y of the output>
+  double input_square = 0;  // of the input itself
+  double input_result = 0;  // <input, output>
+};
+
 struct ModelSummary {
-  std::string name;         // as the recipe writes it
-  ModelMeasure measure;     // over all merged tensors
+  int input = 0;         // index into Plan::inputs
+  std::string name;      // as the recipe writes it
+  ModelMeasure measure;  // over all merged tensors
+  Lengths lengths;
+  Histogram histogram;       // of y
+  double result_square = 0;  // of the output's y and of the output, over the tensors that this model takes part in
+  double whole_result_square = 0;
+  double l1_before = 0, l1_after = 0;  // of the task vectors, before sparsifying and after rescaling
+  double planned_kept = 0, planned_variance = 0;
+  std::array<double, kDeciles> decile_planned{}, decile_variance{};
   bool sparsified = false;  // the method drops entries of its task vector
   bool ranked = false;      // ... by magnitude rank, so deciles mean something
   double kept_share() const noexcept;
   double planned_share() const noexcept;
-  double kept_z() const noexcept;  // of the number kept; 0 where it is planned exactly and right
   double decile_rate(int decile) const noexcept;
-  double decile_planned(int decile) const noexcept;
-  double decile_z(int decile) const noexcept;
+  double decile_planned_rate(int decile) const noexcept;
+  double norm() const noexcept;
+  double cosine() const noexcept;        // of y with the output's y
+  double input_cosine() const noexcept;  // of the input with the output
 };
 
 // What kernels said about tensors; the same words once.
@@ -30,23 +50,32 @@ struct Remark {
 };
 
 struct RunSummary {
+  Verdict verdict;
   std::vector<ModelSummary> models;
   std::vector<Remark> remarks;
   std::int64_t merged_tensors = 0;
   std::int64_t copied_tensors = 0;
   std::int64_t elems = 0;
+  std::int64_t sampled = 0;
   std::int64_t sign_conflicts = 0;
-  double out_delta_square = 0;
+  std::int64_t saturated = 0;
+  bool has_base = false;
+  double result_square = 0;  // of the output's y: output - base, or the output
+  double base_square = 0, out_square = 0, base_out = 0;
+  Histogram result_histogram;
   std::int64_t nonfinite = 0;
   std::vector<std::string> nonfinite_tensors;  // non-finite because their inputs were
 };
 
-RunSummary summarize(const Plan& plan, const RunResult& result);
+// The lengths of one source of a job, and of its result (index = number of sources), scaled from the sample to the whole tensor.
+Lengths lengths_of(const Measure& measure, std::size_t source);
+double result_square_of(const Measure& measure);
+// The L1 norm of a source's task vector before sparsifying and after rescaling: whole where the method took it, else from the sample.
+std::pair<double, double> l1_norms_of(const Measure& measure, std::size_t source);
+// sqrt(a), and a / sqrt(b c) in [-1, 1]; 0 where there is nothing.
+double root(double square) noexcept;
+double cosine_of(double product, double square_a, double square_b) noexcept;
 
-// Beyond this many standard deviations a measurement contradicts its plan. One false alarm in about 500 million measurements.
-inline constexpr double kContradictionSigmas = 6.0;
-
-// Every measurement that contradicts the plan, in words that name the parameter. Empty = the parameters took effect.
-std::vector<std::string> find_contradictions(const RunSummary& summary);
+RunSummary summarize(const Plan& plan, const RunResult& result, const Verdict& verdict);
 
 }  // namespace crucible

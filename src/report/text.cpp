@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <numbers>
 #include <set>
 
 #include <fmt/format.h>
@@ -30,16 +32,23 @@ std::string grouped(std::int64_t n) {
   return digits;
 }
 
-void add_model(std::string& out, const ModelSummary& model) {
+std::string lengths_text(const ModelSummary& model, bool has_base) {
+  const double angle = std::acos(model.cosine()) * 180 / std::numbers::pi;
+  return fmt::format("norm of its {} {:.4g}, {:.1f} degrees from the result{}", has_base ? "task vector" : "tensors", model.norm(), angle,
+                     has_base ? "'s" : "");
+}
+
+void add_model(std::string& out, const ModelSummary& model, bool has_base) {
   const ModelMeasure& m = model.measure;
   if (!model.sparsified) {
-    out += fmt::format("  {}: norm of its part {}\n", model.name, render_number(std::round(1e4 * std::sqrt(m.delta_square)) / 1e4));
+    if (model.norm() > 0) out += fmt::format("  {}: {}\n", model.name, lengths_text(model, has_base));
     return;
   }
   out += fmt::format("  {}: kept {:.3f} % of {} task vector entries, planned {:.3f} %\n", model.name, 100 * model.kept_share(),
                      grouped(m.elems), 100 * model.planned_share());
-  if (m.l1_before > 0) {
-    out += fmt::format("    L1 norm after sparsifying and rescaling: {:.4f} of what it was\n", m.l1_after / m.l1_before);
+  if (model.norm() > 0) out += fmt::format("    {}\n", lengths_text(model, has_base));
+  if (model.l1_before > 0) {
+    out += fmt::format("    L1 norm after sparsifying and rescaling: {:.4f} of what it was\n", model.l1_after / model.l1_before);
   }
   if (m.votes > 0) {
     out += fmt::format("    sign election: {:.1f} % of its votes lost\n",
@@ -48,44 +57,9 @@ void add_model(std::string& out, const ModelSummary& model) {
   if (!model.ranked) return;
   out += fmt::format("    keep rate by magnitude, smallest tenth first (| = planned)   measured  planned\n");
   for (int d = 0; d < kDeciles; ++d) {
-    out += fmt::format("    {:>2} {} {:>8.2f} % {:>6.2f} %\n", d + 1, bar(model.decile_rate(d), model.decile_planned(d)),
-                       100 * model.decile_rate(d), 100 * model.decile_planned(d));
+    out += fmt::format("    {:>2} {} {:>8.2f} % {:>6.2f} %\n", d + 1, bar(model.decile_rate(d), model.decile_planned_rate(d)),
+                       100 * model.decile_rate(d), 100 * model.decile_planned_rate(d));
   }
-}
-
-bool matches(std::string_view pattern, std::string_view text) {
-  // Greedy wildcard match with one point of return.
-  std::size_t p = 0, t = 0, star = std::string_view::npos, retry = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && (pattern[p] == text[t] || pattern[p] == '?') && pattern[p] != '*') {
-      ++p;
-      ++t;
-    } else if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      retry = t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++retry;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
-
-std::string explain_params(const Params& params, const std::string& indent) {
-  std::string out;
-  for (std::size_t i = 0; i < params.table().size(); ++i) {
-    const Field& field = params.table()[i];
-    const Origin& origin = params.origin(i);
-    out += fmt::format("{}{} = {}  ({}", indent, field.name, shown_value(params, i), to_string(origin.level));
-    if (origin.place.line > 0) out += fmt::format(", {}", to_string(origin.place));
-    if (!origin.filter.empty()) out += fmt::format(", filter {}", printable(origin.filter));
-    if (origin.t) out += fmt::format(", gradient at t = {:.4f}", *origin.t);
-    out += ")\n";
-  }
-  return out;
 }
 
 // A Hub id, as a model card may name it; a local folder has no place there.
@@ -94,6 +68,21 @@ bool is_hub_id(const ModelRef& ref) {
   if (path.empty() || path.front() == '/' || path.front() == '.' || path.front() == '~' || path.find('\\') != std::string::npos)
     return false;
   return std::count(path.begin(), path.end(), '/') == 1;
+}
+
+// What was judged, parameter by parameter.
+std::string verdict_text(const Verdict& verdict) {
+  if (!verdict.on) return "Not audited (--no-audit): nothing was held against the plan.\n";
+  std::map<std::string, std::int64_t> checks;
+  for (const Check& c : verdict.rows) checks[c.parameter] += c.count;
+  std::vector<std::string> named;
+  for (const auto& [name, count] : checks) named.push_back(fmt::format("{} ({})", name, grouped(count)));
+  std::string out = verdict.checks == 0 ? std::string("No parameter of this method leaves a trace that can be measured.\n")
+                                        : fmt::format("Audit: {} checks, all kept: {}\n", grouped(verdict.checks), join_names(named, 20));
+  if (!verdict.silent.empty() && verdict.checks > 0) {
+    out += fmt::format("  taken by the arithmetic, with nothing to measure: {}\n", join_names(verdict.silent, 20));
+  }
+  return out;
 }
 
 }  // namespace
@@ -106,25 +95,28 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
   for (const Remark& r : summary.remarks)
     out += fmt::format("notice: {} ({}, first {})\n", r.text, render_count(r.tensors, "tensor"), printable(r.first));
   if (summary.merged_tensors == 0 || summary.models.empty()) return out;
-  out += "What the parameters did, measured on every element:\n";
-  for (const ModelSummary& model : summary.models) add_model(out, model);
+  out += "What the parameters did, counted on every element, norms on a fixed sample:\n";
+  for (const ModelSummary& model : summary.models) add_model(out, model, summary.has_base);
   if (summary.sign_conflicts > 0) {
     out += fmt::format("  models disagreed about the sign of {:.1f} % of the elements\n",
                        100 * static_cast<double>(summary.sign_conflicts) / static_cast<double>(std::max<std::int64_t>(summary.elems, 1)));
   }
-  if (plan.method->base == BaseRule::kRequired) {
+  if (summary.has_base && summary.result_square > 0) {
     double largest = 0;
-    for (const ModelSummary& m : summary.models) largest = std::max(largest, std::sqrt(m.measure.delta_square));
+    for (const ModelSummary& m : summary.models) largest = std::max(largest, m.norm());
     if (largest > 0) {
-      out += fmt::format("  distance of the result from the base: {:.3f} of the farthest model's\n",
-                         std::sqrt(summary.out_delta_square) / largest);
+      out += fmt::format("  distance of the result from the base: {:.3f} of the farthest model's, {:.2g} of the base's norm\n",
+                         root(summary.result_square) / largest, root(summary.result_square) / std::max(root(summary.base_square), 1e-300));
     }
+  }
+  if (summary.saturated > 0) {
+    out += fmt::format("  {} output elements have the largest magnitude of their type\n", grouped(summary.saturated));
   }
   if (summary.nonfinite > 0) {
     out += fmt::format("  {} output elements are not finite because inputs were not: {}\n", grouped(summary.nonfinite),
                        join_names(summary.nonfinite_tensors, 4));
   }
-  return out;
+  return out + verdict_text(summary.verdict);
 }
 
 std::string render_plan(const Plan& plan, const MemoryPlan& memory) {
@@ -148,32 +140,6 @@ std::string render_plan(const Plan& plan, const MemoryPlan& memory) {
     for (const std::string& line : plan.layer_map) out += "  " + line + "\n";
   }
   if (!plan.companions.empty()) out += fmt::format("copied    {}\n", join_names(plan.companions, 40));
-  return out;
-}
-
-std::string render_explanation(const Plan& plan, const std::string& pattern) {
-  std::string out;
-  for (const Job& job : plan.jobs) {
-    if (!matches(pattern, job.info.name)) continue;
-    out += fmt::format("{}  {} {}  -> {} at byte {}\n", printable(job.info.name), facts(job.info.dtype).name, to_string(job.info.shape),
-                       plan.files[static_cast<std::size_t>(job.file)].name, job.offset);
-    if (job.kind == Job::Kind::kCopy) {
-      out += fmt::format("  copied from {}: {}\n", plan.inputs[static_cast<std::size_t>(job.sources[0].input)].ref.text(), job.copy_reason);
-      continue;
-    }
-    out += fmt::format("  t = {:.4f}\n", job.t);
-    out += explain_params(*job.global, "  ");
-    if (job.base) {
-      out += fmt::format("  base {}: {} {}\n", plan.inputs[static_cast<std::size_t>(job.base->input)].ref.text(),
-                         job.base->tensor->info.name, facts(job.base->tensor->info.dtype).name);
-    }
-    for (std::size_t i = 0; i < job.sources.size(); ++i) {
-      const SourceTensor& s = job.sources[i];
-      out += fmt::format("  {}: {} {}\n", plan.inputs[static_cast<std::size_t>(s.input)].ref.text(), s.tensor->info.name,
-                         facts(s.tensor->info.dtype).name);
-      out += explain_params(*job.models[i], "    ");
-    }
-  }
   return out;
 }
 

@@ -15,9 +15,6 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
 // What goes where, and what it takes.
 std::string render_plan(const Plan& plan, const MemoryPlan& memory);
 
-// Where every number of the tensors that match `pattern` came from ('*' matches any run of characters).
-std::string render_explanation(const Plan& plan, const std::string& pattern);
-
 // README.md: front matter for the Hub, what was merged, the recipe, how to verify. No absolute paths.
 std::string render_model_card(const Plan& plan, const RunSummary& summary, const std::string& title);
 

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/judge.h"
 #include "base/hash.h"
 #include "base/text_util.h"
 #include "base/units.h"
@@ -149,6 +150,9 @@ void recompute(const std::string& folder, const Record& record, const Plan& plan
   const bool whole = options.depth == VerifyDepth::kAll || found.bytes_total <= kWholeBytes;
   if (!whole)
     run.selection = sample_of(plan, std::max(kSampleShare, static_cast<double>(kWholeBytes) / static_cast<double>(found.bytes_total)));
+  // As the merge was: what it did not measure cannot be compared.
+  const bool audited = record.json.value("audit", Json::object()).value("on", true);
+  run.measuring = audited ? Measuring::kAudit : Measuring::kCounts;
   RunResult result;
   const Comparison comparison = compare_with(plan, folder, run, options.progress, &result);
   found.recomputed = true;
@@ -162,8 +166,8 @@ void recompute(const std::string& folder, const Record& record, const Plan& plan
   for (const std::string& problem : comparison.problems) {
     if (found.wrong.empty()) found.wrong.push_back({Wrong::Kind::kFile, {}, problem});
   }
-  const RunSummary summary = summarize(plan, result);
-  for (const std::string& wrong : find_contradictions(summary)) found.wrong.push_back({Wrong::Kind::kMeasured, {}, wrong});
+  const RunSummary summary = summarize(plan, result, audited ? judge(plan, result) : Verdict{});
+  for (const std::string& wrong : contradictions(plan, summary.verdict)) found.wrong.push_back({Wrong::Kind::kMeasured, {}, wrong});
   if (!whole || !comparison.equal()) return;
   // The same bytes were computed from the same inputs: every number that was measured must come out again.
   const Written nothing{std::vector<std::string>(plan.jobs.size()), {}, {}};

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/checked.h"
 #include "base/text_util.h"
+#include "run/observe.h"
 #include "run/survey.h"
 #include "run/tensor_hash.h"
 #include "run/tile_reader.h"
@@ -39,7 +40,8 @@ struct ActiveJob {
   std::size_t index = 0;
   const Job* job = nullptr;
   std::optional<BoundParams> params;  // of a merge
-  std::unique_ptr<Kernel> kernel;     // null for a copy
+  Audit audit;
+  std::unique_ptr<Kernel> kernel;  // null for a copy
   bool mapping = false;
   int pass = 0;
   std::vector<std::int64_t> selected;  // tiles of the output; all when empty
@@ -167,6 +169,10 @@ class Scheduler {
       KernelSpec spec = kernel_spec(job, *active->params, memory_.keep_budget_bytes);
       spec.job = next_job_;
       spec.survey = survey_.get();
+      if (options_.measuring == Measuring::kAudit) {
+        active->audit = {job.global.get(), job.models};
+        spec.audit = &active->audit;
+      }
       active->kernel = plan_.method->make_kernel(spec);
       active->state_bytes = active->kernel->kept_bytes();
       if (!active_.empty() && state_bytes_ + active->state_bytes > memory_.state_bytes) return false;
@@ -212,6 +218,7 @@ class Scheduler {
     worker.out.resize(static_cast<std::size_t>(job.tiling.tile_elems));
     task.job->kernel->map(tile, inputs, worker.out.data(), part.measure, worker.scratch);
     part.measure.elems += tile.count;
+    if (options_.measuring == Measuring::kAudit) observe(job, tile, inputs, worker.out.data(), part.measure);
     store(job, tile, inputs, worker, part);
     return part;
   }
@@ -227,9 +234,10 @@ class Scheduler {
   void store(const Job& job, const Tile& tile, const TileInputs& inputs, Worker& worker, TilePart& part) {
     const std::int64_t elem = facts(job.info.dtype).bits / 8;
     std::byte* raw = worker.buffers.raw_bytes(job.tiling.tile_elems * elem);
-    const std::int64_t bad = store_floats(job.info.dtype, worker.out.data(), raw, tile.count);
-    if (bad > 0) {
-      part.measure.nonfinite += bad;
+    const Stored stored = store_floats(job.info.dtype, worker.out.data(), raw, tile.count);
+    part.measure.saturated += stored.saturated;
+    if (stored.nonfinite > 0) {
+      part.measure.nonfinite += stored.nonfinite;
       explain_nonfinite(job, tile, inputs, worker, part);
     }
     const auto size = static_cast<std::size_t>(tile.count * elem);

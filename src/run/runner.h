@@ -15,6 +15,11 @@
 
 namespace crucible {
 
+enum class Measuring {
+  kCounts,  // what kernels count in passing
+  kAudit,   // and the sample: norms, projections, histograms, elements computed twice
+};
+
 struct RunOptions {
   int threads = 0;                          // 0 = all processors
   std::int64_t memory_bytes = 0;            // budget of buffers and kernel state; 0 = default_memory()
@@ -22,6 +27,7 @@ struct RunOptions {
   // Only these tiles of the output (pieces of kCopyChunk bytes where a tensor is copied) are computed, and jobs without any are left
   // out. The passes before the output see every tile of a job all the same. Empty = everything.
   std::function<bool(std::size_t job, std::int64_t tile)> selection;
+  Measuring measuring = Measuring::kAudit;
 };
 
 // Into how many tiles the output of a job is cut.

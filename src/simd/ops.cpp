@@ -154,14 +154,14 @@ std::int64_t StoreF16(const float* in, void* out, std::int64_t n) {
   std::int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     const V32 h = floats_to_halves(hn::BitCast(d, hn::LoadU(DFloat(), in + i)));
-    bad += static_cast<std::int64_t>(hn::CountTrue(d, hn::Eq(hn::And(h, hn::Set(d, 0x7C00)), hn::Set(d, 0x7C00))));
+    bad += static_cast<std::int64_t>(hn::CountTrue(d, hn::Gt(hn::And(h, hn::Set(d, 0x7FFF)), hn::Set(d, 0x7BFE))));
     hn::StoreU(hn::DemoteTo(D16(), h), D16(), aligned);
     std::memcpy(p + 2 * i, aligned, static_cast<std::size_t>(lanes) * 2);
   }
   for (; i < n; ++i) {
     const std::uint16_t h = float_to_half(in[i]);
     std::memcpy(p + 2 * i, &h, 2);
-    bad += (h & 0x7C00u) == 0x7C00u ? 1 : 0;
+    bad += (h & 0x7FFFu) >= 0x7BFFu ? 1 : 0;
   }
   return bad;
 }
@@ -172,7 +172,7 @@ std::int64_t StoreBF16(const float* in, void* out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     const std::uint16_t h = float_to_bfloat(in[i]);
     std::memcpy(p + 2 * i, &h, 2);
-    bad += (h & 0x7F80u) == 0x7F80u ? 1 : 0;
+    bad += (h & 0x7FFFu) >= 0x7F7Fu ? 1 : 0;
   }
   return bad;
 }
@@ -184,7 +184,7 @@ std::int64_t StoreF32(const float* in, void* out, std::int64_t n) {
     const std::uint32_t bits = float_to_bits(in[i]);
     const std::uint32_t clean = (bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC00000u : bits;
     std::memcpy(p + 4 * i, &clean, 4);
-    bad += (bits & 0x7F800000u) == 0x7F800000u ? 1 : 0;
+    bad += (bits & 0x7FFFFFFFu) >= 0x7F7FFFFFu ? 1 : 0;
   }
   return bad;
 }

@@ -17,7 +17,8 @@ void load_bf16(const void* in, float* out, std::int64_t n) noexcept;
 void load_f32(const void* in, float* out, std::int64_t n) noexcept;
 void load_f64(const void* in, float* out, std::int64_t n) noexcept;
 
-// Conversions from f32, round to nearest even; NaN becomes one canonical NaN. Return how many of the results are not finite.
+// Conversions from f32, round to nearest even; NaN becomes one canonical NaN. Return how many of the results have at least the largest
+// finite magnitude of their type, so those that are not finite too (f64 holds every f32: only those).
 std::int64_t store_f16(const float* in, void* out, std::int64_t n) noexcept;
 std::int64_t store_bf16(const float* in, void* out, std::int64_t n) noexcept;
 std::int64_t store_f32(const float* in, void* out, std::int64_t n) noexcept;

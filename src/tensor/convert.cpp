@@ -1,5 +1,8 @@
 #include "tensor/convert.h"
 
+#include <algorithm>
+#include <cstddef>
+
 #include "base/check.h"
 #include "simd/ops.h"
 
@@ -28,6 +31,23 @@ const Converter& converter(DType dtype) {
 }  // namespace
 
 void load_floats(DType dtype, const void* in, float* out, std::int64_t n) { converter(dtype).load(in, out, n); }
-std::int64_t store_floats(DType dtype, const float* in, void* out, std::int64_t n) { return converter(dtype).store(in, out, n); }
+
+Stored store_floats(DType dtype, const float* in, void* out, std::int64_t n) {
+  const Converter& c = converter(dtype);
+  const std::int64_t at_the_end = c.store(in, out, n);
+  if (at_the_end == 0) return {};
+  // Rare: the stored values are read again to tell the two apart.
+  Stored stored;
+  constexpr std::int64_t kBlock = 1024;
+  float back[kBlock];
+  const std::int64_t bytes = facts(dtype).bits / 8;
+  for (std::int64_t i = 0; i < n; i += kBlock) {
+    const std::int64_t m = std::min(kBlock, n - i);
+    c.load(static_cast<const std::byte*>(out) + i * bytes, back, m);
+    stored.nonfinite += simd::count_nonfinite(back, m);
+  }
+  stored.saturated = at_the_end - stored.nonfinite;
+  return stored;
+}
 
 }  // namespace crucible

@@ -9,7 +9,11 @@ namespace crucible {
 
 // f32 values of n stored elements of a mergeable dtype.
 void load_floats(DType dtype, const void* in, float* out, std::int64_t n);
-// Stores n values, rounded to nearest even; returns how many of the stored ones are not finite.
-std::int64_t store_floats(DType dtype, const float* in, void* out, std::int64_t n);
+// Stores n values, rounded to nearest even, and says how many of the stored ones are at the end of what the type holds.
+struct Stored {
+  std::int64_t nonfinite = 0;
+  std::int64_t saturated = 0;  // of the largest finite magnitude
+};
+Stored store_floats(DType dtype, const float* in, void* out, std::int64_t n);
 
 }  // namespace crucible

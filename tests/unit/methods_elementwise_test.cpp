@@ -405,24 +405,6 @@ TEST(ElementwiseMethods, SameBytesOnEveryCpuLevelWithAnyThreadsAndBudget) {
   }
 }
 
-TEST(ElementwiseMethods, MeasureNorms) {
-  Rng rng(32);
-  for (const auto& [name, args] : all_five()) {
-    const auto models = static_cast<std::size_t>(std::min(find_method(name)->max_models, 2));
-    const MergeCase merge = random_case({50, 70}, models, args, rng);
-    const Driven driven = run_kernel(name, merge);
-    const auto square = [&](const Floats& x) {
-      double sum = 0;
-      for (std::size_t i = 0; i < x.size(); ++i) sum += (d(x[i]) - d((*merge.base)[i])) * (d(x[i]) - d((*merge.base)[i]));
-      return sum;
-    };
-    EXPECT_NEAR(driven.measure.out_delta_square, square(driven.out), 1e-9 * square(driven.out)) << name;
-    EXPECT_GT(driven.measure.out_delta_square, 0) << name;
-    for (std::size_t m = 0; m < models; ++m)
-      EXPECT_NEAR(driven.measure.models[m].delta_square, square(merge.models[m]), 1e-9 * square(merge.models[m])) << name;
-  }
-}
-
 // Merges folders of one matrix each.
 class Folders {
  public:

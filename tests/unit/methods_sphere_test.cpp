@@ -183,11 +183,6 @@ TEST(SphereMethods, BytesDoNotDependOnTilesThreadsOrBudget) {
     other.keep_budget_bytes = 0;
     const Driven shuffled = run_kernel(mode.method, merge, other);
     EXPECT_EQ(bits_of(plain.out), bits_of(shuffled.out)) << mode.method;
-    // Measured once for each element, whichever pass does it.
-    const std::vector<Vec> y = vectors_of(merge);
-    for (std::size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(plain.measure.models[i].delta_square / dot(y[i], y[i]), 1, 1e-9) << mode.method;
-    const Vec moved = mode.base ? minus(wide(plain.out), wide(*merge.base)) : wide(plain.out);
-    EXPECT_NEAR(plain.measure.out_delta_square / dot(moved, moved), 1, 1e-9) << mode.method;
   }
 }
 

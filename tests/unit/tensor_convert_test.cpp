@@ -67,7 +67,7 @@ void at_every_level(const Test& test) {
 
 std::vector<std::uint16_t> store(const Format& f, const std::vector<float>& x, std::int64_t& bad) {
   std::vector<std::uint16_t> codes(x.size());
-  bad = store_floats(f.dtype, x.data(), codes.data(), std::ssize(x));
+  bad = store_floats(f.dtype, x.data(), codes.data(), std::ssize(x)).nonfinite;
   return codes;
 }
 
@@ -138,6 +138,27 @@ void expect_nearest(const Format& f) {
 TEST(Convert, RoundingToF16) { expect_nearest(kF16); }
 TEST(Convert, RoundingToBF16) { expect_nearest(kBF16); }
 
+// What lies at the end of a type is counted apart from what lies beyond it.
+TEST(Convert, CountsTheLargestMagnitudes) {
+  at_every_level([] {
+    for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
+      const auto largest = static_cast<float>(facts(dtype).largest);
+      std::vector<float> x(2501, 1.0f);
+      x[0] = largest;
+      x[7] = -largest;
+      x[1500] = INFINITY;
+      x[1501] = NAN;
+      x[2500] = largest;
+      std::vector<std::uint32_t> raw(x.size());
+      const Stored stored = store_floats(dtype, x.data(), raw.data(), std::ssize(x));
+      EXPECT_EQ(stored.saturated, 3) << facts(dtype).name;
+      EXPECT_EQ(stored.nonfinite, 2) << facts(dtype).name;
+      x.assign(100, largest / 2);
+      EXPECT_EQ(store_floats(dtype, x.data(), raw.data(), 100).saturated, 0) << facts(dtype).name;
+    }
+  });
+}
+
 TEST(Convert, F32AndF64) {
   Rng rng(2);
   std::vector<float> x;
@@ -148,8 +169,8 @@ TEST(Convert, F32AndF64) {
   at_every_level([&] {
     std::vector<float> f32(x.size());
     std::vector<double> f64(x.size());
-    EXPECT_EQ(store_floats(DType::kF32, x.data(), f32.data(), std::ssize(x)), nonfinite);
-    EXPECT_EQ(store_floats(DType::kF64, x.data(), f64.data(), std::ssize(x)), nonfinite);
+    EXPECT_EQ(store_floats(DType::kF32, x.data(), f32.data(), std::ssize(x)).nonfinite, nonfinite);
+    EXPECT_EQ(store_floats(DType::kF64, x.data(), f64.data(), std::ssize(x)).nonfinite, nonfinite);
     for (std::size_t i = 0; i < x.size(); ++i) {
       const bool nan = std::isnan(x[i]);
       ASSERT_EQ(std::bit_cast<std::uint32_t>(f32[i]), nan ? 0x7FC00000u : std::bit_cast<std::uint32_t>(x[i]));

@@ -23,6 +23,7 @@ struct MergeOptions {
   std::string cpu_level;
   bool allow_unused = false;
   bool overwrite = false;
+  bool no_audit = false;
   bool quiet = false;
   MergeRequest request;  // what needs no further reading
 };

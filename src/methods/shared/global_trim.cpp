@@ -16,7 +16,7 @@ namespace {
 // What a kernel needs of a cut. Shares the survey's data, which outlives the kernels.
 class KeepAboveCut final : public Sparsifier {
  public:
-  KeepAboveCut(const RankCut& cut, std::int64_t first_tile, double share) : cut_(cut), first_tile_(first_tile), share_(share) {}
+  KeepAboveCut(const RankCut& cut, std::int64_t first_tile) : cut_(cut), first_tile_(first_tile) {}
 
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
     simd::MagnitudeCut cut = cut_.in_tile(first_tile_ + tile.index);
@@ -25,13 +25,11 @@ class KeepAboveCut final : public Sparsifier {
     if (measure == nullptr) return;
     measure->elems += tile.count;
     measure->kept += count;
-    measure->expected_kept += share_ * static_cast<double>(tile.count);
   }
 
  private:
   const RankCut& cut_;
   std::int64_t first_tile_;
-  double share_;  // kept of the whole model
 };
 
 }  // namespace
@@ -160,8 +158,7 @@ std::unique_ptr<Sparsifier> GlobalTrim::sparsifier(const SeenJob& job, std::size
   const Vector& vector = vectors_[job.vectors[model]];
   if (vector.keeps_all()) return make_keep_all();
   if (vector.take() == 0) return make_keep_none();
-  const double share = static_cast<double>(vector.take()) / static_cast<double>(vector.elems);
-  return std::make_unique<KeepAboveCut>(vector.cuts[0], job.first_tile, share);
+  return std::make_unique<KeepAboveCut>(vector.cuts[0], job.first_tile);
 }
 
 }  // namespace crucible::task_arithmetic

@@ -68,13 +68,12 @@ void GramKernel::prepare() {
 // Rows that do not fit a tile are longer than 2^20 entries, so there are few.
 int GramKernel::sum_count(int) const noexcept { return static_cast<int>(static_cast<std::size_t>(count_) * pairs_); }
 
-void GramKernel::reduce(int, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t*, Measure& measure, Scratch&) noexcept {
+void GramKernel::reduce(int, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t*, Measure&, Scratch&) noexcept {
   InputsFrom from(in);
   for_each_piece(tile, length_, [&](std::size_t vector, std::int64_t offset, std::int64_t n) {
     from.move_to(offset);
     double* gram = sums + vector * pairs_;  // zero before this tile
     simd::add_gram(from.base(), from.x(), gram, n);
-    for (std::size_t i = 0; i < models_; ++i) measure.models[i].delta_square += gram[Gram::at(i, i)];
   });
 }
 
@@ -86,13 +85,9 @@ Next GramKernel::seal(int, const Totals& totals) noexcept {
   return Next::kMap;
 }
 
-void GramKernel::map(const Tile& tile, const TileInputs& in, float* out, Measure& measure, Scratch& scratch) noexcept {
+void GramKernel::map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch& scratch) noexcept {
   if (models_ < 2) {
     std::memcpy(out, models_ == 0 ? in.base : in.models[0], static_cast<std::size_t>(tile.count) * sizeof(float));
-    double moved = 0;
-    if (models_ == 1) moved = has_base_ ? simd::sum_square_difference(out, in.base, tile.count) : simd::sum_squares(out, tile.count);
-    if (models_ == 1) measure.models[0].delta_square += moved;
-    measure.out_delta_square += moved;
     return;
   }
   InputsFrom from(in);
@@ -104,14 +99,12 @@ void GramKernel::map(const Tile& tile, const TileInputs& in, float* out, Measure
     if (in_map_) {
       std::fill(gram.begin(), gram.end(), 0.0);
       simd::add_gram(from.base(), from.x(), gram.data(), n);
-      for (std::size_t i = 0; i < models_; ++i) measure.models[i].delta_square += gram[Gram::at(i, i)];
       combine(Gram(gram, models_), own);
     } else {
       c = std::span<const double>(coefficients_).subspan(vector * models_, models_);
     }
     simd::weighted_deltas(from.base(), from.x(), c, out + offset, n);
   });
-  measure.out_delta_square += has_base_ ? simd::sum_square_difference(out, in.base, tile.count) : simd::sum_squares(out, tile.count);
 }
 
 std::int64_t GramKernel::kept_bytes() const noexcept {

@@ -63,6 +63,29 @@ double KeepRamp::probability(std::int64_t rank) const noexcept {
   return std::clamp(center_ - epsilon_ + 2 * epsilon_ * rho, 0.0, 1.0);
 }
 
+KeepRamp::Moments KeepRamp::moments(std::int64_t begin, std::int64_t end) const noexcept {
+  Moments m;
+  if (n_ < 2 || epsilon_ == 0) {
+    const double p = probability(0);
+    m.mean = p * static_cast<double>(end - begin);
+    m.variance = m.mean * (1 - p);
+    return m;
+  }
+  const Counts s = saturated(center_, epsilon_, n_);
+  // Between the ranks of p = 0 and those of p = 1 the ramp is a line: p = p0 + k * step for k = 0 .. count - 1.
+  const std::int64_t from = std::clamp(s.zero, begin, end), to = std::clamp(n_ - s.one, from, end);
+  const auto count = static_cast<double>(to - from);
+  m.mean = static_cast<double>(end - to);
+  if (count <= 0) return m;
+  const double step = 2 * epsilon_ / static_cast<double>(n_ - 1);
+  const double p0 = center_ - epsilon_ + step * static_cast<double>(from);
+  const double first = (count - 1) * count / 2, second = (count - 1) * count * (2 * count - 1) / 6;
+  const double sum = p0 * count + step * first;
+  m.mean += sum;
+  m.variance = std::max(0.0, sum - (p0 * p0 * count + 2 * p0 * step * first + step * step * second));
+  return m;
+}
+
 double KeepRamp::share_always_kept() const noexcept {
   if (n_ < 2 || epsilon_ == 0) return center_ >= 1 ? 1 : 0;
   return static_cast<double>(saturated(center_, epsilon_, n_).one) / static_cast<double>(n_);

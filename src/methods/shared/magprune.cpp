@@ -22,34 +22,16 @@
 namespace crucible {
 namespace {
 
-int decile_of(std::int64_t rank, std::int64_t n) noexcept { return static_cast<int>(rank * kDeciles / n); }
-
-// What a ramp plans for a scope of n ranks, decile by decile: the same for every row.
-struct RampPlan {
+// How many ranks of a scope of n fall into each tenth: the same for every row.
+struct DecileSizes {
   std::array<std::int64_t, kDeciles> elems{};
-  std::array<double, kDeciles> expected{};
-  double mean = 0;
-  double variance = 0;
 
-  RampPlan() = default;
-  explicit RampPlan(const KeepRamp& ramp) {
-    for (std::int64_t r = 0; r < ramp.size(); ++r) {
-      const double p = ramp.probability(r);
-      const auto d = static_cast<std::size_t>(decile_of(r, ramp.size()));
-      ++elems[d];
-      expected[d] += p;
-      mean += p;
-      variance += p * (1 - p);
-    }
+  DecileSizes() = default;
+  explicit DecileSizes(std::int64_t n) {
+    for (int d = 0; d < kDeciles; ++d) elems[static_cast<std::size_t>(d)] = decile_begin(d + 1, n) - decile_begin(d, n);
   }
   void add_to(ModelMeasure& m, std::int64_t scopes) const {
-    const auto times = static_cast<double>(scopes);
-    for (std::size_t d = 0; d < kDeciles; ++d) {
-      m.decile_elems[d] += elems[d] * scopes;
-      m.decile_expected[d] += expected[d] * times;
-    }
-    m.expected_kept += mean * times;
-    m.expected_variance += variance * times;
+    for (std::size_t d = 0; d < kDeciles; ++d) m.decile_elems[d] += elems[d] * scopes;
   }
 };
 
@@ -70,7 +52,7 @@ class RowMagPrune final : public Sparsifier {
   }
 
   void prepare() override {
-    plan_ = RampPlan(ramp_);
+    plan_ = DecileSizes(ramp_.size());
     std::vector<std::uint64_t> thresholds(static_cast<std::size_t>(row_));
     for (std::int64_t r = 0; r < row_; ++r) thresholds[static_cast<std::size_t>(r)] = ramp_.threshold(r);
     draw_.emplace(thresholds, decile_ends(row_));
@@ -121,7 +103,7 @@ class RowMagPrune final : public Sparsifier {
   std::int64_t row_;
   Tiling tiling_;
   KeepRamp ramp_;
-  RampPlan plan_;
+  DecileSizes plan_;
   RandomKey key_;
   Survivors survivors_;
   std::optional<RankDraw> draw_;
@@ -151,7 +133,7 @@ class ScopeMagPrune final : public Sparsifier {
         window_(window_for(spec)) {}
 
   void prepare() override {
-    plan_ = RampPlan(ramp_);
+    plan_ = DecileSizes(ramp_.size());
     gathered_.reserve(static_cast<std::size_t>(window_));
     if (divides()) {
       ranks_.assign(static_cast<std::size_t>(spec_.tiling.elems), 0);
@@ -379,7 +361,7 @@ class ScopeMagPrune final : public Sparsifier {
   MagPruneSpec spec_;
   std::int64_t scope_;
   KeepRamp ramp_;
-  RampPlan plan_;
+  DecileSizes plan_;
   TileMarks marks_;
   std::vector<std::uint32_t> ranks_;  // 1 + rank of each survivor, where it is needed
   std::int64_t window_;

@@ -19,7 +19,6 @@ class KeepAll final : public Sparsifier {
     if (measure == nullptr) return;
     measure->elems += tile.count;
     measure->kept += tile.count;
-    measure->expected_kept += static_cast<double>(tile.count);
   }
   bool keeps_everything() const noexcept override { return true; }
 };
@@ -55,11 +54,8 @@ class Bernoulli final : public Sparsifier {
       for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = static_cast<float>(static_cast<double>(kept[i]) / spec_.density);
     }
     if (measure == nullptr) return;
-    const double density = spec_.density;
     measure->elems += tile.count;
     measure->kept += count;
-    measure->expected_kept += static_cast<double>(tile.count) * density;
-    measure->expected_variance += static_cast<double>(tile.count) * density * (1 - density);
   }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_; }
   std::int64_t scratch_bytes() const noexcept override { return kTileElems * 4 + TileMarks::words_of(spec_.tiling) * 8; }
@@ -75,9 +71,7 @@ class Bernoulli final : public Sparsifier {
 class MagnitudeBand final : public Sparsifier {
  public:
   MagnitudeBand(const Tiling& tiling, std::int64_t skip, std::int64_t keep)
-      : keep_(keep),
-        elems_(tiling.elems),
-        cuts_(skip > 0 ? std::vector{skip + keep, skip} : std::vector{keep}, tiling.tiles, RankCuts::Ties::kByIndex) {}
+      : cuts_(skip > 0 ? std::vector{skip + keep, skip} : std::vector{keep}, tiling.tiles, RankCuts::Ties::kByIndex) {}
 
   Next first() const noexcept override { return Next::kReduce; }
   std::int64_t count_size(int pass) const noexcept override { return cuts_.count_size(pass); }
@@ -95,13 +89,10 @@ class MagnitudeBand final : public Sparsifier {
     if (measure == nullptr) return;
     measure->elems += tile.count;
     measure->kept += count;
-    measure->expected_kept += static_cast<double>(keep_) * static_cast<double>(tile.count) / static_cast<double>(elems_);
   }
   std::int64_t kept_bytes() const noexcept override { return cuts_.kept_bytes(); }
 
  private:
-  std::int64_t keep_;
-  std::int64_t elems_;
   RankCuts cuts_;  // the outer one, and the inner one where entries are skipped
 };
 
@@ -123,10 +114,8 @@ class RowBand final : public Sparsifier {
       }
     }
     if (measure == nullptr) return;
-    const std::int64_t count = tile.count / row_ * keep_;
     measure->elems += tile.count;
-    measure->kept += count;
-    measure->expected_kept += static_cast<double>(count);
+    measure->kept += tile.count / row_ * keep_;
   }
   std::int64_t scratch_bytes() const noexcept override { return row_ * 8; }
 

@@ -4,13 +4,21 @@
 
 #include <fmt/format.h>
 
+#include "base/fault.h"
 #include "base/text_util.h"
 #include "methods/shared/keep_ramp.h"
 
 namespace crucible::task_arithmetic {
 
-std::unique_ptr<Sparsifier> drop_at_random(const KernelSpec& spec, std::size_t i, Rescale rescale) {
+double take_density(const KernelSpec& spec, std::size_t i) {
   const double density = spec.models[i].take(&Model::density);
+  if (planted(Fault::kDensityWrong)) return 0.9 * density;
+  if (planted(Fault::kDensityOfOtherModel)) return spec.models[(i + 1) % spec.models.size()].take(&Model::density);
+  return density;
+}
+
+std::unique_ptr<Sparsifier> drop_at_random(const KernelSpec& spec, std::size_t i, Rescale rescale) {
+  const double density = take_density(spec, i);
   if (density >= 1) return make_keep_all();
   if (density <= 0) return make_keep_none();
   BernoulliSpec drop;
@@ -24,7 +32,7 @@ std::unique_ptr<Sparsifier> drop_at_random(const KernelSpec& spec, std::size_t i
 }
 
 std::unique_ptr<Sparsifier> keep_band(const KernelSpec& spec, std::size_t i, Rescale) {
-  const double density = spec.models[i].take(&Model::density);
+  const double density = take_density(spec, i);
   const double gamma = spec.models[i].take(&Model::gamma);
   // One row is the whole tensor; there the passes over tiles serve rows of any length.
   const bool rows = spec.global->take(&Global::rank_scope) == RankScope::kRow && spec.tiling.row < spec.tiling.elems;
@@ -60,8 +68,10 @@ double half_width(double epsilon, double window, const Params& model) { return m
 std::unique_ptr<Sparsifier> prune_by_rank(const KernelSpec& spec, std::size_t i, Rescale rescale) {
   const Params& model = spec.models[i];
   MagPruneSpec prune;
-  prune.density = model.take(&Model::density);
+  prune.density = take_density(spec, i);
   prune.epsilon = half_width(model.take(&Model::epsilon), model.take(&Model::window), model);
+  if (planted(Fault::kEpsilonDropped)) prune.epsilon = 0;
+  if (planted(Fault::kRampSwapped)) prune.epsilon = -prune.epsilon;
   prune.whole_tensor = spec.global->take(&Global::rank_scope) == RankScope::kTensor;
   prune.survivors = rescale == Rescale::kPerElement ? Survivors::kDividedByProbability : Survivors::kAsTheyAre;
   prune.key = spec.random_keys[i];

@@ -5,6 +5,9 @@
 
 namespace crucible::task_arithmetic {
 
+// One model's density, on its way into the arithmetic.
+double take_density(const KernelSpec& spec, std::size_t model);
+
 // DARE: every entry survives with probability density.
 std::unique_ptr<Sparsifier> drop_at_random(const KernelSpec& spec, std::size_t model, Rescale rescale);
 

@@ -5,7 +5,9 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "methods/shared/global_trim.h"
+#include "methods/shared/task_twin.h"
 #include "simd/ops.h"
 
 namespace crucible::task_arithmetic {
@@ -19,6 +21,7 @@ class TaskArithmeticKernel final : public Kernel {
   TaskArithmeticKernel(const KernelSpec& spec, const Design& design)
       : election_(design.election),
         tile_elems_(spec.tiling.tile_elems),
+        elems_(spec.tiling.elems),
         lambda_(spec.global->take(&Global::lambda)),
         normalize_(spec.global->take(&Global::normalize)) {
     const bool can_rescale = spec.global->table().find("rescale").has_value();
@@ -35,9 +38,16 @@ class TaskArithmeticKernel final : public Kernel {
       restores_norm_ = restores_norm_ || (rescale == Rescale::kL1 && !sparsifiers_.back()->keeps_everything());
       waiting_.push_back(sparsifiers_.back()->first() == Next::kReduce);
     }
+    if (planted(Fault::kWeightOfOtherModel) && !weights_.empty()) std::rotate(weights_.begin(), weights_.begin() + 1, weights_.end());
+    if (planted(Fault::kLambdaIgnored)) lambda_ = 1;
+    if (planted(Fault::kNormalizeIgnored)) normalize_ = !normalize_;
     scales_.assign(weights_.size(), 1.0);
     votes_.assign(weights_.size(), 1.0);
     if (!counts_winners_) votes_ = weights_;
+    if (spec.audit != nullptr && !weights_.empty()) {
+      twin_.emplace(*spec.audit, design);
+      twin_->see_zero_side(zero_is_plus_);
+    }
     if (std::none_of(waiting_.begin(), waiting_.end(), [](bool w) { return w; })) phase_ = after_selection();
   }
 
@@ -77,11 +87,15 @@ class TaskArithmeticKernel final : public Kernel {
 
   Next seal(int pass, const Totals& totals) noexcept override {
     if (phase_ == Phase::kNorms) {
+      std::vector<double> factors(scales_.size(), 1.0);
+      norms_.assign(totals.sums.begin(), totals.sums.end());
       for (std::size_t i = 0; i < scales_.size(); ++i) {
         const double before = totals.sums[2 * i];
         const double after = totals.sums[2 * i + 1];
-        scales_[i] = before > 0 && after > 0 ? before / after : 1.0;
+        if (before > 0 && after > 0) factors[i] = before / after;
       }
+      if (!planted(Fault::kRescaleSkipped)) scales_ = factors;
+      if (twin_) twin_->see_norms(std::move(factors));
       phase_ = Phase::kMap;
       measured_ = true;
       return Next::kMap;
@@ -110,16 +124,16 @@ class TaskArithmeticKernel final : public Kernel {
     float* delta = scratch.floats(kDeltaSlot, tile.count);
     for (std::size_t i = 0; i < models; ++i) {
       simd::subtract(in.models[i], in.base, delta, tile.count);
-      ModelMeasure& m = measure.models[i];
-      m.delta_square += simd::sum_squares(delta, tile.count);
-      m.l1_before += simd::sum_abs(delta, tile.count);
       float* mine = scratch.floats(kKeptSlot + static_cast<int>(i), tile.count);
-      sparsifiers_[i]->apply(tile, delta, mine, measured_ ? nullptr : &m, scratch);
+      sparsifiers_[i]->apply(tile, delta, mine, measured_ ? nullptr : &measure.models[i], scratch);
       kept[i] = mine;
-      m.l1_after += scales_[i] * simd::sum_abs(kept[i], tile.count);
+      if (tile.index == 0 && !norms_.empty()) {
+        measure.models[i].whole_l1_before += norms_[2 * i];
+        measure.models[i].whole_l1_after += scales_[i] * norms_[2 * i + 1];
+      }
     }
     combine(tile, in.base, kept, out, measure);
-    measure.out_delta_square += simd::sum_square_difference(out, in.base, tile.count);
+    if (twin_) twin_->check(tile, elems_, in, kept, scales_, out, measure, scratch, kDeltaSlot);
   }
 
   std::int64_t kept_bytes() const noexcept override {
@@ -172,6 +186,7 @@ class TaskArithmeticKernel final : public Kernel {
 
   task_arithmetic::Election election_;
   std::int64_t tile_elems_;
+  std::int64_t elems_;
   double lambda_;
   bool normalize_;
   bool restores_norm_ = false;
@@ -183,8 +198,10 @@ class TaskArithmeticKernel final : public Kernel {
   std::vector<double> weights_;
   std::vector<double> votes_;  // what a winner adds to the divisor
   std::vector<double> scales_;
+  std::vector<double> norms_;  // L1 of each task vector, before sparsifying and after, where they were taken
   std::vector<std::unique_ptr<Sparsifier>> sparsifiers_;
   std::vector<bool> waiting_;
+  std::optional<TaskTwin> twin_;
 };
 
 }  // namespace

@@ -1,0 +1,62 @@
+#include "run/observe.h"
+
+#include <bit>
+
+#include "simd/gram.h"
+#include "simd/ops.h"
+
+namespace crucible {
+namespace {
+
+void add_to(Histogram& histogram, const float* x, const float* base, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float y = base == nullptr ? x[i] : x[i] - base[i];
+    const auto bits = std::bit_cast<std::uint32_t>(y) & 0x7FFFFFFFu;
+    if (bits == 0) {
+      ++histogram.zeros;
+      continue;
+    }
+    const int bucket = static_cast<int>(bits >> 23) - 127 - Histogram::kFirstExponent;
+    ++histogram.counts[static_cast<std::size_t>(std::clamp(bucket, 0, Histogram::kBuckets - 1))];
+  }
+}
+
+}  // namespace
+
+void observe(const Job& job, const Tile& tile, const TileInputs& in, const float* out, Measure& measure) {
+  Sketch& sketch = measure.sketch;
+  const std::size_t n = in.models.size();
+  sketch.gram.assign((n + 1) * (n + 2) / 2, 0.0);
+  sketch.input_square.assign(n, 0.0);
+  sketch.input_out.assign(n, 0.0);
+  sketch.histograms.resize(n + 1);
+  std::vector<const float*> y(n + 1);
+  for_each_sample(tile.begin, tile.count, job.tiling.elems, [&](std::int64_t at, std::int64_t count) {
+    const float* base = in.base == nullptr ? nullptr : in.base + at;
+    for (std::size_t i = 0; i < n; ++i) y[i] = in.models[i] + at;
+    y[n] = out + at;
+    sketch.elems += count;
+    simd::add_gram(base, y, sketch.gram.data(), count);
+    if (base != nullptr) {
+      sketch.base_square += simd::sum_squares(base, count);
+      sketch.out_square += simd::sum_squares(y[n], count);
+      sketch.base_out += simd::dot(base, y[n], count);
+      for (std::size_t i = 0; i < n; ++i) {
+        sketch.input_square[i] += simd::sum_squares(y[i], count);
+        sketch.input_out[i] += simd::dot(y[i], y[n], count);
+      }
+    }
+    const std::int64_t counted = job.tiling.elems <= kSampleSegment ? count : std::min(count, kSpotElems);
+    for (std::size_t i = 0; i <= n; ++i) add_to(sketch.histograms[i], y[i], base, counted);
+  });
+  if (in.base != nullptr) return;
+  // Without a base the vectors are the inputs themselves.
+  const auto at = [n](std::size_t i, std::size_t j) { return i * (i + 1) / 2 + j; };
+  sketch.out_square = sketch.gram[at(n, n)];
+  for (std::size_t i = 0; i < n; ++i) {
+    sketch.input_square[i] = sketch.gram[at(i, i)];
+    sketch.input_out[i] = sketch.gram[at(n, i)];
+  }
+}
+
+}  // namespace crucible

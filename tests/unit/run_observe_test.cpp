@@ -1,0 +1,110 @@
+// The sketch against plain sums over the same elements.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "run/observe.h"
+#include "support/kernel_driver.h"
+
+namespace crucible::test {
+namespace {
+
+struct Seen {
+  Measure measure;
+  std::vector<std::int64_t> elements;
+};
+
+// All tiles of a job with made-up values.
+Seen see(std::int64_t elems, std::int64_t tile_elems, const std::vector<float>* base, const std::vector<std::vector<float>>& models,
+         const std::vector<float>& out) {
+  Seen seen;
+  Job job;
+  job.tiling = {elems, 1, tile_elems, (elems + tile_elems - 1) / tile_elems, false};
+  for (std::int64_t t = 0; t < job.tiling.tiles; ++t) {
+    const Tile tile = job.tiling.tile(t);
+    TileInputs in;
+    if (base != nullptr) in.base = base->data() + tile.begin;
+    std::vector<const float*> x;
+    for (const auto& m : models) x.push_back(m.data() + tile.begin);
+    in.models = x;
+    Measure part;
+    observe(job, tile, in, out.data() + tile.begin, part);
+    seen.measure.add(part);
+    for_each_sample(tile.begin, tile.count, elems, [&](std::int64_t at, std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) seen.elements.push_back(tile.begin + at + i);
+    });
+  }
+  return seen;
+}
+
+double d(float x) { return static_cast<double>(x); }
+
+void expect_sums(std::int64_t elems, std::int64_t tile_elems, bool with_base) {
+  SCOPED_TRACE(fmt::format("{} elements, tiles of {}, base {}", elems, tile_elems, with_base));
+  Rng rng(static_cast<std::uint64_t>(elems));
+  const std::vector<float> base = make_values(Values::kNormal, elems, rng), out = make_values(Values::kNormal, elems, rng);
+  const std::vector<std::vector<float>> models = {make_values(Values::kNormal, elems, rng), make_values(Values::kNormal, elems, rng)};
+  const Seen seen = see(elems, tile_elems, with_base ? &base : nullptr, models, out);
+  const Sketch& s = seen.measure.sketch;
+  ASSERT_EQ(s.elems, std::ssize(seen.elements));
+  EXPECT_EQ(std::set<std::int64_t>(seen.elements.begin(), seen.elements.end()).size(), seen.elements.size()) << "each element once";
+  const auto y = [&](std::size_t k, std::int64_t i) {
+    const float x = k == 2 ? out[static_cast<std::size_t>(i)] : models[k][static_cast<std::size_t>(i)];
+    return d(x) - (with_base ? d(base[static_cast<std::size_t>(i)]) : 0);
+  };
+  for (std::size_t a = 0; a < 3; ++a) {
+    for (std::size_t b = 0; b <= a; ++b) {
+      double sum = 0;
+      for (const std::int64_t i : seen.elements) sum += y(a, i) * y(b, i);
+      EXPECT_NEAR(s.gram[a * (a + 1) / 2 + b], sum, 1e-9 * static_cast<double>(s.elems)) << a << b;
+    }
+  }
+  double out_square = 0, input_out = 0;
+  for (const std::int64_t i : seen.elements) {
+    out_square += d(out[static_cast<std::size_t>(i)]) * d(out[static_cast<std::size_t>(i)]);
+    input_out += d(out[static_cast<std::size_t>(i)]) * d(models[1][static_cast<std::size_t>(i)]);
+  }
+  EXPECT_NEAR(s.out_square, out_square, 1e-9 * static_cast<double>(s.elems));
+  EXPECT_NEAR(s.input_out[1], input_out, 1e-9 * static_cast<double>(s.elems));
+}
+
+TEST(Observe, SumsOfTheSample) {
+  for (const bool with_base : {true, false}) {
+    for (const std::int64_t elems : {1, 7, 8192, 8193, 100'000, 131'072, 300'001}) expect_sums(elems, 131'072, with_base);
+    expect_sums(50'000, 777, with_base);
+  }
+}
+
+TEST(Observe, SmallTensorsAreTakenWholeAndLargeOnesInBlocks) {
+  const auto count = [](std::int64_t elems) {
+    const std::vector<float> zeros(static_cast<std::size_t>(elems));
+    return see(elems, 131'072, nullptr, {zeros}, zeros).measure.sketch.elems;
+  };
+  EXPECT_EQ(count(8192), 8192);
+  EXPECT_EQ(count(131'072), 16 * 512);
+  EXPECT_EQ(count(131'072 + 100), 16 * 512 + 100);
+}
+
+// Blocks do not fall in step with rows of a power of two.
+TEST(Observe, BlocksLieAtManyPlaces) {
+  std::set<std::int64_t> places;
+  for_each_sample(0, 131'072, 1 << 24, [&](std::int64_t at, std::int64_t) { places.insert(at % 8192); });
+  for_each_sample(1 << 22, 131'072, 1 << 24, [&](std::int64_t at, std::int64_t) { places.insert(at % 8192); });
+  EXPECT_GT(places.size(), 24u);
+}
+
+TEST(Observe, HistogramsCountPowersOfTwo) {
+  const std::vector<float> base = {1, 1, 1, 1}, x = {1, 1.5f, 1 + 0x1p-10f, -1}, out = base;
+  const Seen seen = see(4, 4, &base, {x}, out);
+  const Histogram& h = seen.measure.sketch.histograms[0];
+  EXPECT_EQ(h.zeros, 1u);
+  EXPECT_EQ(h.counts[static_cast<std::size_t>(-1 - Histogram::kFirstExponent)], 1u);
+  EXPECT_EQ(h.counts[static_cast<std::size_t>(-10 - Histogram::kFirstExponent)], 1u);
+  EXPECT_EQ(h.counts[static_cast<std::size_t>(1 - Histogram::kFirstExponent)], 1u);
+  EXPECT_EQ(h.total(), 4u);
+  EXPECT_EQ(seen.measure.sketch.histograms[1].zeros, 4u);
+}
+
+}  // namespace
+}  // namespace crucible::test
