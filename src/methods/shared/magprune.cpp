@@ -38,7 +38,7 @@ struct DecileSizes {
 // Where each tenth of n ranks ends.
 std::vector<std::int64_t> decile_ends(std::int64_t n) {
   std::vector<std::int64_t> ends;
-  for (std::int64_t d = 1; d <= kDeciles; ++d) ends.push_back(ceil_div(d * n, kDeciles));
+  for (std::int64_t d = 1; d <= kDeciles; ++d) ends.push_back(decile_begin(static_cast<int>(d), n));
   return ends;
 }
 
