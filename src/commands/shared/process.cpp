@@ -67,6 +67,7 @@ void print_diagnostics(const Diagnostics& diagnostics, Talk talk) {
 struct ProgressLine::State {
   using Clock = std::chrono::steady_clock;
   Talk talk;
+  std::string done;
   bool terminal = isatty(STDERR_FILENO) == 1;
   Clock::time_point start = Clock::now();
   Clock::time_point last_line = start;
@@ -85,15 +86,18 @@ struct ProgressLine::State {
     last_line = now;
     const double share = static_cast<double>(p.bytes_done) / static_cast<double>(p.bytes_total);
     const double left = share > 0 ? seconds / share - seconds : 0;
-    const std::string text = fmt::format("{:5.1f} %  {:.2f} GB/s written  {:.0f} s left  {}", 100 * share,
-                                         static_cast<double>(p.bytes_done) / seconds / 1e9, left, printable(p.tensor, 60));
+    const std::string text = fmt::format("{:5.1f} %  {:.2f} GB/s {}  {:.0f} s left  {}", 100 * share,
+                                         static_cast<double>(p.bytes_done) / seconds / 1e9, done, left, printable(p.tensor, 60));
     std::fprintf(stderr, terminal ? "\r\033[K%s" : "%s\n", text.c_str());
     std::fflush(stderr);
     drawn = terminal;
   }
 };
 
-ProgressLine::ProgressLine(Talk talk) : state_(std::make_shared<State>()) { state_->talk = talk; }
+ProgressLine::ProgressLine(Talk talk, const std::string& done) : state_(std::make_shared<State>()) {
+  state_->talk = talk;
+  state_->done = done;
+}
 ProgressLine::~ProgressLine() {
   if (state_->drawn) std::fputs("\r\033[K", stderr);
 }

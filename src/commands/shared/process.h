@@ -24,7 +24,8 @@ void print_diagnostics(const Diagnostics& diagnostics, Talk talk);
 // the work is short.
 class ProgressLine {
  public:
-  explicit ProgressLine(Talk talk);
+  // `done` is what the bytes of the progress are: "written", "read".
+  explicit ProgressLine(Talk talk, const std::string& done = "written");
   ~ProgressLine();  // clears the line
   std::function<void(const MergeProgress&)> callback() const;
 

@@ -24,7 +24,7 @@ int run_command(int argc, char** argv, const std::string& invoked_as) {
   app.set_version_flag("--version", std::string("crucible ") + CRUCIBLE_VERSION);
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 done, 1 the answer is no (verify), 2 wrong input, 3 the run failed, 130 interrupted.\n"
+      "Exit codes: 0 done, 1 the answer is no (verify, diff), 2 wrong input, 3 the run failed, 130 interrupted.\n"
       "`crucible COMMAND --help` tells more.");
   std::vector<std::pair<CLI::App*, std::function<int()>>> runs;
   for (const Command* command : all_commands()) {
