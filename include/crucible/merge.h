@@ -44,6 +44,8 @@ struct MergeRequest {
   ExistingOutput existing = ExistingOutput::kRefuse;
   bool hash_inputs = false;  // record a hash of every byte of the inputs' weights, not of the headers only; reads them once more
   Auditing audit = Auditing::kOn;
+  // Parameters ("epsilon", or "epsilon=0.1") whose effect on the bytes is tried out on a sample: it is merged once more without them.
+  std::vector<std::string> counterfactuals;
 
   // What decides speed and memory only.
   int threads = 0;                                     // 0 = all processors

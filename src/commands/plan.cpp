@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "audit/counterfactual.h"
 #include "base/text_util.h"
 #include "commands/command.h"
 #include "commands/shared/json_views.h"
@@ -21,6 +22,7 @@ struct Options {
   bool json = false;
   std::string explain;
   std::string explain_parameter;
+  std::vector<std::string> counterfactuals;
 };
 
 int show(const Options& options) {
@@ -29,6 +31,13 @@ int show(const Options& options) {
   const MemoryPlan memory = plan_memory(plan, run_options(request));
   if (options.json) {
     std::printf("%s\n", plan_json(plan, memory).dump(2).c_str());
+    return 0;
+  }
+  if (!options.counterfactuals.empty()) {
+    Diagnostics asked;
+    const auto tried = counterfactuals(plan, options.counterfactuals, run_options(request), asked);
+    asked.throw_if_errors();
+    for (const Counterfactual& c : tried) std::fputs((render_counterfactual(c) + "\n").c_str(), stdout);
     return 0;
   }
   if (!options.explain_parameter.empty()) {
@@ -68,6 +77,10 @@ std::function<int()> declare(CLI::App& app) {
   app.add_option("--explain", options->explain, "tensor name or pattern (*): where each of its numbers comes from");
   app.add_option("--explain-parameter", options->explain_parameter,
                  "parameter: every value it takes, where each comes from, and where it goes in the formula");
+  app.add_option("--counterfactual", options->counterfactuals,
+                 "PARAM or PARAM=VALUE: merge a sample as planned and with the parameter at its neutral value (or at VALUE), and count the "
+                 "output elements that differ; reads tensor data, writes nothing (repeatable)")
+      ->take_all();
   return [options] { return show(*options); };
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "arch/layers.h"
 #include "base/text_util.h"
 #include "recipe/resolve.h"
 
@@ -25,6 +26,7 @@ std::string identity(const Params& params) {
 
 std::shared_ptr<const Params> ParamResolver::resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels,
                                                          const std::string& tensor, double t, const std::string& owner) {
+  const bool in_layers = parse_layer_name(tensor).has_value();
   auto params = std::make_shared<Params>(table);
   for (std::size_t i = 0; i < table.size(); ++i) {
     const Field& field = table[i];
@@ -39,6 +41,7 @@ std::shared_ptr<const Params> ParamResolver::resolve_all(const FieldTable& table
       continue;
     }
     places_used_.insert(key_of(resolved->origin.place));
+    if (resolved->origin.t && in_layers) positions_used_[key_of(resolved->origin.place)].insert(*resolved->origin.t);
     params->set(i, resolved->value, resolved->origin);
   }
   const std::string id = identity(*params);
@@ -66,7 +69,10 @@ std::shared_ptr<const Params> ParamResolver::model(const LogicalTensor& tensor, 
 void ParamResolver::report_unused_of(const Settings& settings) {
   for (const Setting& setting : settings) {
     for (const Condition& condition : setting.conditions) {
-      if (places_used_.contains(key_of(condition.value.place))) continue;
+      if (places_used_.contains(key_of(condition.value.place))) {
+        report_flat_gradient(setting, condition);
+        continue;
+      }
       diagnostics_.notice(
           condition.value.place,
           condition.filter.empty() ? fmt::format("this value of `{}` applies to no tensor", setting.name)
@@ -75,6 +81,19 @@ void ParamResolver::report_unused_of(const Settings& settings) {
           condition.filter.empty() ? "a nearer level or an earlier condition decides everywhere, or the model is the base" : "");
     }
   }
+}
+
+// Points over the layers, and all layers at one place.
+void ParamResolver::report_flat_gradient(const Setting& setting, const Condition& condition) {
+  const auto used = positions_used_.find(key_of(condition.value.place));
+  if (condition.value.values.size() < 2 || (used != positions_used_.end() && used->second.size() > 1)) return;
+  const bool no_layer = used == positions_used_.end();
+  const bool last = !no_layer && *used->second.begin() == 1.0;
+  diagnostics_.notice(condition.value.place,
+                      no_layer ? fmt::format("the gradient of `{}` reaches no layer: it is its first value everywhere", setting.name)
+                               : fmt::format("the gradient of `{}` is taken at one place only: every layer that takes it gets {}",
+                                             setting.name, last ? "its last value" : "the same value"),
+                      no_layer ? "tensors outside the layers are at position 0" : "there is one layer for it; write the value itself");
 }
 
 void ParamResolver::report_unused() {

@@ -27,12 +27,14 @@ class ParamResolver {
   std::shared_ptr<const Params> resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels, const std::string& tensor,
                                             double t, const std::string& owner);
   void report_unused_of(const Settings& settings);
+  void report_flat_gradient(const Setting& setting, const Condition& condition);
 
   const Recipe& recipe_;
   const Method& method_;
   Diagnostics& diagnostics_;
   std::map<std::string, std::shared_ptr<const Params>> known_;
   std::set<std::string> places_used_;
+  std::map<std::string, std::set<double>> positions_used_;  // of gradients, by tensors of layers
   std::set<std::string> missing_reported_;
 };
 

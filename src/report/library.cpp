@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/counterfactual.h"
 #include "audit/judge.h"
 #include "audit/retrace.h"
 #include "base/hash.h"
@@ -119,9 +120,13 @@ MergeReport run_plan(const Plan& plan, const MergeRequest& request, const std::s
   std::function<void(const Progress&)> progress;
   if (request.progress) progress = [&](const Progress& p) { request.progress({p.bytes_done, p.bytes_total, p.tensor}); };
   if (request.audit == Auditing::kOn) check_parameters(plan);
+  Diagnostics asked;
+  const std::vector<Counterfactual> tried = counterfactuals(plan, request.counterfactuals, run_options(request), asked);
+  asked.throw_if_errors();
   RunSummary summary;
   const RunResult result = write_model(plan, output, write, progress, [&](const RunResult& run, const Written& written) {
     summary = summarize(plan, run, request.audit == Auditing::kOn ? judge(plan, run) : Verdict{});
+    summary.counterfactuals = tried;
     std::vector<SmallFile> files = small_files(plan, run, summary, written, request, output);
     // A contradiction stops the merge before anything is renamed into place.
     if (!summary.verdict.ok) stop_with_evidence(plan, summary, files, output);

@@ -313,6 +313,14 @@ Json make_record(const Plan& plan, const RunResult& result, const RunSummary& su
   record["expectations"] = expectations_json(plan, summary.verdict);
   record["audit"] = {{"on", summary.verdict.on}, {"checks", summary.verdict.checks}, {"false_alarm", kFalseAlarm}};
   record["audit"]["silent"] = summary.verdict.silent;
+  for (const Counterfactual& c : summary.counterfactuals) {
+    record["counterfactuals"].push_back({{"parameter", c.parameter},
+                                         {"instead", c.instead},
+                                         {"tensors", c.tensors},
+                                         {"tensors_that_differ", c.tensors_that_differ},
+                                         {"elements", c.elements},
+                                         {"differ", c.differ}});
+  }
   record["run"] = run_json(plan, result, facts);
   return record;
 }

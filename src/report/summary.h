@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "audit/counterfactual.h"
 #include "audit/judge.h"
 #include "plan/plan.h"
 #include "run/runner.h"
@@ -51,6 +52,7 @@ struct Remark {
 
 struct RunSummary {
   Verdict verdict;
+  std::vector<Counterfactual> counterfactuals;
   std::vector<ModelSummary> models;
   std::vector<Remark> remarks;
   std::int64_t merged_tensors = 0;

@@ -116,6 +116,7 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
     out += fmt::format("  {} output elements are not finite because inputs were not: {}\n", grouped(summary.nonfinite),
                        join_names(summary.nonfinite_tensors, 4));
   }
+  for (const Counterfactual& c : summary.counterfactuals) out += render_counterfactual(c) + "\n";
   return out + verdict_text(summary.verdict);
 }
 

@@ -48,6 +48,10 @@ void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
     app.add_flag("--overwrite", o.overwrite,
                  "replace the model files of an existing output folder, in one step, once the new ones are complete");
     app.add_flag("--hash", o.request.hash_inputs, "record a hash of all bytes of the inputs, not of headers only; reads them once more");
+    app.add_option("--counterfactual", o.request.counterfactuals,
+                   "PARAM or PARAM=VALUE: merge a sample once more with the parameter at its neutral value (or at VALUE) and count the "
+                   "output elements that differ (repeatable)")
+        ->take_all();
     app.add_flag("--no-audit", o.no_audit,
                  "measure nothing beyond counts and hold nothing against the plan (saves a few per cent of time)");
     app.add_option("--cpu-level", o.cpu_level, "use no vector instructions above this level, for comparisons")->group("Testing");
