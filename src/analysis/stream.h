@@ -35,6 +35,7 @@ struct Workspace {
   std::vector<std::vector<std::byte>> raw;  // a tile as it is stored, for each checkpoint
   std::vector<std::vector<float>> values;   // blocks of numbers
   std::vector<std::vector<std::uint64_t>> counts;
+  std::vector<std::vector<std::uint32_t>> fine_counts;
 };
 
 class TensorTask {
