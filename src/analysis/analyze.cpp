@@ -95,6 +95,13 @@ void zero_nonfinite(float* x, std::int64_t n) noexcept {
   }
 }
 
+// The smallest float that is at least t, and the largest that is at most t: a float is below t, or above it, when it is so of these.
+float float_from(double t) noexcept {
+  const auto f = static_cast<float>(t);
+  return static_cast<double>(f) < t ? std::nextafter(f, std::numeric_limits<float>::infinity()) : f;
+}
+float float_to(double t) noexcept { return -float_from(-t); }
+
 void add_range(const float* x, std::int64_t n, SeriesPart& part) noexcept {
   constexpr int kLanes = 8;
   float low[kLanes], high[kLanes];
@@ -258,7 +265,9 @@ class AnalyzeTask final : public TensorTask {
   static void add_series(SortBy by, const float* x, std::int64_t n, SeriesPart& part, std::uint64_t* packed) {
     if (n == 0) return;
     part.moments.add(moments_of(x, n));
-    part.zeros += std::count(x, x + n, 0.0F);
+    int zeros = 0;
+    for (std::int64_t i = 0; i < n; ++i) zeros += x[i] == 0;
+    part.zeros += zeros;
     part.l1 += simd::sum_abs(x, n);
     part.l2 += simd::sum_squares(x, n);
     add_range(x, n, part);
@@ -268,13 +277,16 @@ class AnalyzeTask final : public TensorTask {
   static void add_thresholds(const SeriesPart& whole, const float* x, std::int64_t n, SeriesPart& part) {
     const double mean = whole.moments.mean, deviation = whole.moments.deviation();
     const double rms = whole.moments.n > 0 ? std::sqrt(whole.l2 / static_cast<double>(whole.moments.n)) : 0;
-    std::int64_t beyond_3 = 0, beyond_6 = 0, below_10 = 0, below_100 = 0;
+    const float low_3 = float_from(mean - 3 * deviation), high_3 = float_to(mean + 3 * deviation);
+    const float low_6 = float_from(mean - 6 * deviation), high_6 = float_to(mean + 6 * deviation);
+    const float rms_10 = float_from(rms / 10), rms_100 = float_from(rms / 100);
+    int beyond_3 = 0, beyond_6 = 0, below_10 = 0, below_100 = 0;
     for (std::int64_t i = 0; i < n; ++i) {
-      const double v = static_cast<double>(x[i]), far = std::abs(v - mean), size = std::abs(v);
-      beyond_3 += far > 3 * deviation;
-      beyond_6 += far > 6 * deviation;
-      below_10 += size < rms / 10;
-      below_100 += size < rms / 100;
+      const float v = x[i], size = std::abs(v);
+      beyond_3 += (v < low_3) | (v > high_3);
+      beyond_6 += (v < low_6) | (v > high_6);
+      below_10 += size < rms_10;
+      below_100 += size < rms_100;
     }
     part.beyond_3 += beyond_3;
     part.beyond_6 += beyond_6;
@@ -297,7 +309,7 @@ class AnalyzeTask final : public TensorTask {
         const float* y = values_of(t, space);
         PairStats& pair = part.pairs[pair_index(s - first_delta_, t - first_delta_)];
         pair.dot += simd::dot(x, y, n);
-        std::int64_t both = 0, agree = 0;
+        int both = 0, agree = 0;
         for (std::int64_t i = 0; i < n; ++i) {
           both += (x[i] != 0) & (y[i] != 0);
           agree += ((x[i] > 0) & (y[i] > 0)) | ((x[i] < 0) & (y[i] < 0));
@@ -306,7 +318,7 @@ class AnalyzeTask final : public TensorTask {
         pair.agree += agree;
       }
     }
-    std::int64_t any = 0, conflicts = 0;
+    int any = 0, conflicts = 0;
     for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
       any += moved[i] != 0;
       conflicts += moved[i] == 3;

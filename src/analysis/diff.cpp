@@ -97,7 +97,7 @@ void add_block(const T* a, const T* b, std::int64_t n, std::int64_t first, const
 
 template <class T>
 void compare_block(const T* a, const T* b, std::int64_t n, std::int64_t first, Part& part) {
-  std::int64_t unequal = 0;
+  int unequal = 0;
   for (std::int64_t i = 0; i < n; ++i) unequal += a[i] != b[i];
   if (all_finite(a, n) && all_finite(b, n)) {
     part.unequal_values += unequal;

@@ -12,7 +12,7 @@
 namespace crucible {
 
 struct RankFacts {
-  double stable = 0;                    // by power iteration: to about 1e-3, never above the true value's reach of 1 .. min(rows, columns)
+  double stable = 0;  // exact with the effective rank, else by power iteration, which errs upwards, by less than 1 % as a rule
   std::optional<double> effective;      // where the shorter side is at most kMaxGramSide
   std::optional<std::int64_t> rank_90;  // the same
 };
