@@ -115,7 +115,9 @@ class Locator {
   }
 
   std::optional<std::string> from_cache() {
-    const std::string hint = fmt::format("give its folder with --model {}=DIR", printable(id(), 400));
+    const bool has_option = options_.mapping == LocateOptions::Mapping::kOption;
+    const std::string hint =
+        has_option ? fmt::format("give its folder with --model {}=DIR", printable(id(), 400)) : std::string("give the path of its folder");
     if (!is_hub_id(path_)) {
       diagnostics_.error(place_, fmt::format("model {} not found; looked for {} (it is no Hub id either)", name(), join_names(tried_)),
                          hint);

@@ -12,8 +12,9 @@
 namespace crucible {
 
 struct LocateOptions {
-  std::string recipe_folder;                                    // empty = the working directory
-  std::vector<std::pair<std::string, std::string>> model_dirs;  // id (as the recipe writes it) -> folder
+  std::string recipe_folder;                                         // empty = the working directory
+  std::vector<std::pair<std::string, std::string>> model_dirs;       // id (as the recipe writes it) -> folder
+  enum class Mapping { kOption, kNone } mapping = Mapping::kOption;  // can the user give a folder with --model? For the hints
 };
 
 // The folder (or .safetensors file) of `path` at `revision` (empty = default branch). A failure is one error in `diagnostics` at `place`

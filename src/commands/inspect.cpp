@@ -99,7 +99,9 @@ void print_json(const Checkpoint& checkpoint) {
 
 int inspect(const Options& options) {
   Diagnostics diagnostics;
-  const auto path = locate_model(options.path, {}, {}, {}, diagnostics);
+  LocateOptions locate;
+  locate.mapping = LocateOptions::Mapping::kNone;
+  const auto path = locate_model(options.path, {}, {}, locate, diagnostics);
   diagnostics.throw_if_errors();
   const Checkpoint checkpoint = Checkpoint::open(*path, diagnostics);
   diagnostics.throw_if_errors();

@@ -223,6 +223,7 @@ def wrong_input_is_told_at_once(box):
     err = diff(box, "nowhere", "nothing", code=2).err
     contains(err, "nowhere")
     contains(err, "nothing")
+    assert "--model" not in err, "an option of other commands"
     contains(diff(box, "base", "base", "--filter", "no.such.*", code=2).err, "no tensor of either model matches")
     diff(box, "base", code=2)
     diff(box, "base", "base", "--tolerance", "-1", code=2)

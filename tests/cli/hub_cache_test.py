@@ -122,10 +122,12 @@ def link_out_of_the_cache(box):
 
 
 @suite.case
-def inspect_by_id(box):
+def looked_at_by_id(box):
     cached(box, box.path("hub"))
     result = box.ok("inspect", "org/name", env={"HF_HUB_CACHE": box.path("hub")})
     contains(result.out, "layers model.layers: 2")
+    contains(box.ok("diff", "org/name", "org/name", env={"HF_HUB_CACHE": box.path("hub")}).out, "identical: equal")
+    contains(box.ok("analyze", "org/name", "org/name", env={"HF_HUB_CACHE": box.path("hub")}).out, "[1] is identical to the base")
 
 
 @suite.case

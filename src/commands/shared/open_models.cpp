@@ -10,8 +10,10 @@ namespace crucible {
 std::vector<Checkpoint> open_models(const std::vector<std::string>& paths, Talk talk) {
   Diagnostics diagnostics;
   std::vector<Checkpoint> models;
+  LocateOptions locate;
+  locate.mapping = LocateOptions::Mapping::kNone;
   for (const std::string& typed : paths) {
-    if (const auto path = locate_model(typed, {}, {}, {}, diagnostics)) models.push_back(Checkpoint::open(*path, diagnostics));
+    if (const auto path = locate_model(typed, {}, {}, locate, diagnostics)) models.push_back(Checkpoint::open(*path, diagnostics));
   }
   diagnostics.throw_if_errors();
   print_diagnostics(diagnostics, talk);
