@@ -79,7 +79,7 @@ void draw_by_rank(benchmark::State& state) {
   }
   done(state);
 }
-BENCHMARK(draw_by_rank)->ArgsProduct({{kF32, kBf16}, {4, 64, 1024, 4096, 16384, kElems}});
+BENCHMARK(draw_by_rank)->ArgsProduct({{kF32, kBf16}, {4, 64, 1000, 1024, 1536, 4096, 16384, kElems}});
 
 void count_coarse_digits(benchmark::State& state) {
   const auto x = task_vector(static_cast<Kind>(state.range(0)));

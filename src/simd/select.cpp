@@ -189,16 +189,73 @@ std::int64_t PickMagnitudes(const float* x, int shift, std::uint32_t digit, std:
   return count;
 }
 
-std::int64_t CountFlags(const std::uint8_t* flags, std::int64_t n) {
-  std::int64_t count = 0;
-  std::int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    std::uint64_t eight;
-    std::memcpy(&eight, flags + i, 8);
-    count += std::popcount(eight);
-  }
-  for (; i < n; ++i) count += flags[i];
+std::int64_t CountDrawn(const std::uint32_t* tagged, std::int64_t n) {
+  std::uint32_t count = 0;
+  for (std::int64_t i = 0; i < n; ++i) count += tagged[i] >> 31;
   return count;
+}
+
+std::uint32_t LargestCount(const std::uint32_t* counts, std::int64_t n) {
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) largest = counts[i] > largest ? counts[i] : largest;
+  return largest;
+}
+
+std::int64_t MarkRounded(const float* x, int shift, std::uint64_t* HWY_RESTRICT marks, std::int64_t n) {
+  const D32 d;
+  const std::int64_t lanes = lane_count();
+  const std::uint32_t low = (1u << shift) - 1;
+  const auto low_bits = hn::Set(d, static_cast<std::int32_t>(low));
+  std::int64_t count = 0;
+  for (std::int64_t at = 0; at < n; at += kWord) {
+    const std::int64_t m = std::min(kWord, n - at);
+    std::uint64_t word = 0;
+    std::int64_t k = 0;
+    for (; k + lanes <= m; k += lanes) word |= bits_of_mask(d, hn::Gt(hn::And(load_magnitudes(x + at + k), low_bits), hn::Zero(d))) << k;
+    for (; k < m; ++k) word |= static_cast<std::uint64_t>((magnitude_of(x[at + k]) & low) != 0) << k;
+    marks[at / kWord] = word;
+    count += std::popcount(word);
+  }
+  return count;
+}
+
+void DecideByRank(const std::uint32_t* rank, const std::uint32_t* random, const RankRule& rule, std::uint32_t* HWY_RESTRICT limits,
+                  std::uint64_t* HWY_RESTRICT marks, std::uint64_t* HWY_RESTRICT near, std::int64_t n) {
+  const D32 d;
+  const DU32 du;
+  const std::int64_t lanes = lane_count();
+  const std::uint32_t margin = rule.margin;
+  const std::uint32_t width = margin > 0x7FFFFFFFu ? 0xFFFFFFFFu : 2 * margin;
+  const auto certain = hn::Set(d, static_cast<std::int32_t>(rule.certain_from) - 1);
+  const auto lane = hn::Iota(du, 0);
+  for (std::int64_t at = 0; at < n; at += kWord) {
+    const std::int64_t m = std::min(kWord, n - at);
+    std::uint64_t drawn_word = 0;
+    std::uint64_t near_word = 0;
+    std::int64_t k = 0;
+    for (; k + lanes <= m; k += lanes) {
+      const auto r = hn::BitCast(d, hn::LoadU(du, rank + at + k));
+      const auto limit = hn::LoadU(du, limits + at + k);
+      const auto u = hn::LoadU(du, random + at + k);
+      const auto drawn = hn::Or(hn::RebindMask(d, hn::Lt(u, limit)), hn::Gt(r, certain));
+      const auto is_near = hn::Not(hn::Lt(hn::Set(du, width), hn::Add(hn::Sub(u, limit), hn::Set(du, margin))));
+      drawn_word |= bits_of_mask(d, drawn) << k;
+      near_word |= bits_of_mask(du, is_near) << k;
+      const auto index = hn::Add(lane, hn::Set(du, static_cast<std::uint32_t>(at + k)));
+      const auto flag = hn::ShiftLeft<31>(hn::BitCast(du, hn::VecFromMask(d, drawn)));
+      hn::StoreU(hn::Or(index, flag), du, limits + at + k);
+    }
+    for (; k < m; ++k) {
+      const std::uint32_t limit = limits[at + k];
+      const std::uint32_t u = random[at + k];
+      const bool drawn = u < limit || rank[at + k] >= rule.certain_from;
+      drawn_word |= std::uint64_t{drawn} << k;
+      near_word |= static_cast<std::uint64_t>(u - limit + margin <= width) << k;
+      limits[at + k] = static_cast<std::uint32_t>(at + k) | (drawn ? kDrawnFlag : 0u);
+    }
+    marks[at / kWord] = drawn_word;
+    near[at / kWord] = near_word;
+  }
 }
 
 void FindRange(const float* x, std::int64_t n, MagnitudeRange& range) {
@@ -238,7 +295,10 @@ HWY_EXPORT(Band);
 HWY_EXPORT(CountMagnitude);
 HWY_EXPORT(MagnitudeDigits);
 HWY_EXPORT(PickMagnitudes);
-HWY_EXPORT(CountFlags);
+HWY_EXPORT(CountDrawn);
+HWY_EXPORT(DecideByRank);
+HWY_EXPORT(LargestCount);
+HWY_EXPORT(MarkRounded);
 HWY_EXPORT(FindRange);
 HWY_EXPORT(MagnitudeKeys);
 
@@ -266,7 +326,15 @@ void magnitude_digits(const float* x, int shift, std::uint16_t* digits, std::int
 std::int64_t pick_magnitudes(const float* x, int shift, std::uint32_t digit, std::uint32_t* found, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(PickMagnitudes)(x, shift, digit, found, n);
 }
-std::int64_t count_flags(const std::uint8_t* flags, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(CountFlags)(flags, n); }
+std::int64_t count_drawn(const std::uint32_t* tagged, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(CountDrawn)(tagged, n); }
+std::uint32_t largest_count(const std::uint32_t* counts, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(LargestCount)(counts, n); }
+std::int64_t mark_rounded(const float* x, int shift, std::uint64_t* marks, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(MarkRounded)(x, shift, marks, n);
+}
+void decide_by_rank(const std::uint32_t* rank, const std::uint32_t* random, const RankRule& rule, std::uint32_t* limit,
+                    std::uint64_t* marks, std::uint64_t* near, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(DecideByRank)(rank, random, rule, limit, marks, near, n);
+}
 MagnitudeRange magnitude_range(const float* x, std::int64_t n) noexcept {
   MagnitudeRange range;
   HWY_DYNAMIC_DISPATCH(FindRange)(x, n, range);

@@ -39,11 +39,25 @@ struct MagnitudeRange {
   std::uint32_t largest = 0;
 };
 MagnitudeRange magnitude_range(const float* x, std::int64_t n) noexcept;
-// keys[i] = 0 where the magnitude is 0, else (magnitude >> shift) - first + 1, which must fit 16 bits. Returns whether two magnitudes
-// may share a key: whether a bit that is not 0 was shifted out.
+// keys[i] = 0 where the magnitude is 0, else (magnitude >> shift) - first + 1, which must fit 16 bits. Returns whether a bit that is not 0
+// was shifted out of any.
 bool magnitude_keys(const float* x, int shift, std::uint32_t first, std::uint16_t* keys, std::int64_t n) noexcept;
+// Marks the elements of whose magnitude such a bit was shifted out. Returns how many they are.
+std::int64_t mark_rounded(const float* x, int shift, std::uint64_t* marks, std::int64_t n) noexcept;
 
-// How many of n flags, each 0 or 1, are 1.
-std::int64_t count_flags(const std::uint8_t* flags, std::int64_t n) noexcept;
+// The largest of n numbers; 0 where there is none.
+std::uint32_t largest_count(const std::uint32_t* counts, std::int64_t n) noexcept;
+
+// Decisions by rank: element i is drawn where random[i] < limit[i], and where rank[i] >= certain_from. Marks what is drawn, and in `near`
+// what lies within `margin` (2^31 at most) of its limit. In the place of limit[i] comes i, with kDrawnFlag where it is drawn.
+struct RankRule {
+  std::uint32_t certain_from = 0;
+  std::uint32_t margin = 0;
+};
+inline constexpr std::uint32_t kDrawnFlag = 0x80000000u;
+void decide_by_rank(const std::uint32_t* rank, const std::uint32_t* random, const RankRule& rule, std::uint32_t* limit,
+                    std::uint64_t* marks, std::uint64_t* near, std::int64_t n) noexcept;
+// How many of n tagged numbers have the flag.
+std::int64_t count_drawn(const std::uint32_t* tagged, std::int64_t n) noexcept;
 
 }  // namespace crucible::simd

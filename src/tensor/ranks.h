@@ -10,13 +10,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "simd/select.h"
+
 namespace crucible {
 
 class RankDraw {
  public:
-  // For rows of thresholds.size() elements. The element of rank r (0 is the smallest magnitude; equal ones by lower index) is drawn where
-  // its random number is below thresholds[r]; thresholds never fall, and 2^32 draws always. Draws are counted in groups of ranks: group g
-  // holds the ranks from group_ends[g - 1] to group_ends[g] - 1.
+  // For rows of thresholds.size() elements, 2^31 at most. The element of rank r (0 is the smallest magnitude; equal ones by lower index)
+  // is drawn where its random number is below thresholds[r]; thresholds never fall, and 2^32 draws always. Draws are counted in groups of
+  // ranks: group g holds the ranks from group_ends[g - 1] to group_ends[g] - 1.
   RankDraw(const std::vector<std::uint64_t>& thresholds, std::vector<std::int64_t> group_ends);
 
   // Memory of one call, aligned to 8 bytes.
@@ -24,21 +26,20 @@ class RankDraw {
 
   // Marks (as simd/select.h does) the drawn elements of a row, and adds their numbers to drawn_in, one for each group. Thread-safe.
   void draw(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in, std::byte* work) const noexcept;
-  // The same, and returns the elements in the order of their ranks; it lies in `work`.
+  // The same, and returns the elements in the order of their ranks, those that are drawn with simd::kDrawnFlag; they lie in `work`.
   const std::uint32_t* draw_in_order(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in,
                                      std::byte* work) const noexcept;
 
  private:
   struct Work;
   struct Row;
-  enum class Settle { kDoubtful, kAll };
+  enum class Settle { kNearLimits, kAll };
 
   void draw_row(const Row& row, Settle settle, std::int64_t* drawn_in) const noexcept;
-  std::uint32_t count_keys(const Row& row, bool& shared, std::uint32_t& fullest) const noexcept;
-  template <bool kInOrder>
-  std::int64_t place(const Row& row, std::uint32_t margin) const noexcept;
+  void draw_short_row(const Row& row) const noexcept;
+  void draw_long_row(const Row& row, Settle settle) const noexcept;
   void settle_key(const Row& row, std::uint32_t key) const noexcept;
-  bool is_drawn(std::uint32_t random, std::uint32_t rank) const noexcept;
+  void put(const Row& row, std::uint32_t rank, std::uint32_t element) const noexcept;
   std::uint32_t margin_of(std::uint32_t elements) const noexcept;
 
   std::vector<std::uint32_t> limits_;  // thresholds, where 2^32 is one less: from certain_from_ on all are drawn

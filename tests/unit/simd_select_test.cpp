@@ -150,9 +150,6 @@ TEST(SimdSelect, CountsAndPicks) {
     std::vector<std::uint32_t> found(static_cast<std::size_t>(n));
     found.resize(static_cast<std::size_t>(simd::pick_magnitudes(x.data(), shift, wanted >> shift, found.data(), n)));
     EXPECT_EQ(found, same_digit);
-    std::vector<std::uint8_t> flags;
-    for (std::int64_t i = 0; i < n; ++i) flags.push_back(static_cast<std::uint8_t>(rng() & 1u));
-    EXPECT_EQ(simd::count_flags(flags.data(), n), std::count(flags.begin(), flags.end(), 1));
   });
 }
 
@@ -171,15 +168,50 @@ TEST(SimdSelect, RangesAndKeys) {
     EXPECT_EQ(range.largest, largest);
     if (largest == 0) return;
     const int shift = std::max(static_cast<int>(below(rng, 25)), static_cast<int>(std::bit_width(largest - smallest)) - 15);
-    bool lost = false;
+    std::vector<bool> rounded;
     std::vector<std::uint16_t> want, got(x.size());
     for (const float v : x) {
       const std::uint32_t m = magnitude_bits(v);
       want.push_back(static_cast<std::uint16_t>(m == 0 ? 0 : (m >> shift) - (smallest >> shift) + 1));
-      lost = lost || (m >> shift << shift) != m;
+      rounded.push_back((m >> shift << shift) != m);
     }
-    EXPECT_EQ(simd::magnitude_keys(x.data(), shift, smallest >> shift, got.data(), n), lost);
+    EXPECT_EQ(simd::magnitude_keys(x.data(), shift, smallest >> shift, got.data(), n), count_true(rounded) > 0);
     EXPECT_EQ(got, want);
+    Words marks = words_for(n);
+    EXPECT_EQ(simd::mark_rounded(x.data(), shift, marks.data(), n), count_true(rounded));
+    EXPECT_EQ(marks, as_words(rounded));
+  });
+}
+
+TEST(SimdSelect, DecisionsByRank) {
+  at_every_level([](std::int64_t n, Rng& rng) {
+    std::vector<std::uint32_t> limits, ranks, random;
+    for (std::int64_t i = 0; i < n; ++i) limits.push_back(below(rng, 5) == 0 ? 0xFFFFFFFFu : static_cast<std::uint32_t>(rng()));
+    for (std::int64_t i = 0; i < n; ++i) {
+      ranks.push_back(static_cast<std::uint32_t>(below(rng, n)));
+      const std::uint32_t near = limits[ranks.back()] + static_cast<std::uint32_t>(below(rng, 5)) - 2;
+      random.push_back(below(rng, 2) == 0 ? near : static_cast<std::uint32_t>(rng()));
+    }
+    EXPECT_EQ(simd::largest_count(limits.data(), n), limits.empty() ? 0u : *std::max_element(limits.begin(), limits.end()));
+    const auto certain_from = static_cast<std::uint32_t>(below(rng, n + 1));
+    for (const std::uint32_t margin : {0u, 1u, 5000u, 0x40000000u, 0x7FFFFFFFu, 0x80000000u}) {
+      std::vector<bool> drawn, near;
+      std::vector<std::uint32_t> tagged, got;
+      for (std::size_t i = 0; i < ranks.size(); ++i) {
+        const std::uint32_t limit = limits[ranks[i]];
+        got.push_back(limit);
+        drawn.push_back(random[i] < limit || ranks[i] >= certain_from);
+        tagged.push_back(static_cast<std::uint32_t>(i) | (drawn.back() ? simd::kDrawnFlag : 0u));
+        // The distance on the circle of 2^32 numbers.
+        near.push_back(std::min(random[i] - limit, limit - random[i]) <= margin);
+      }
+      Words marks = words_for(n), near_marks = words_for(n);
+      simd::decide_by_rank(ranks.data(), random.data(), {certain_from, margin}, got.data(), marks.data(), near_marks.data(), n);
+      EXPECT_EQ(got, tagged);
+      EXPECT_EQ(marks, as_words(drawn));
+      EXPECT_EQ(near_marks, as_words(near)) << margin;
+      EXPECT_EQ(simd::count_drawn(got.data(), n), count_true(drawn));
+    }
   });
 }
 
