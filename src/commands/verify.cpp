@@ -1,11 +1,13 @@
 // crucible verify: is this folder what its record says?
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "audit/foreign.h"
 #include "base/text_util.h"
 #include "base/units.h"
 #include "commands/command.h"
@@ -20,6 +22,7 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string folder;
+  std::string recipe;  // empty: the record's
   bool hashes_only = false;
   bool all = false;
   bool json = false;
@@ -82,7 +85,59 @@ void throw_if_missing(const Record& record, const Verification& found) {
   problems.throw_if_errors();
 }
 
+Json judgement_json(const Options& options, const ForeignReport& report) {
+  Json out = {{"folder", options.folder},    {"recipe", options.recipe}, {"ok", !report.says_no()},
+              {"fit", report.fit},           {"elements", report.elems}, {"elements_total", report.elems_total},
+              {"parameters", Json::array()}, {"wrong", report.wrong},    {"remarks", report.remarks}};
+  for (const ParameterVerdict& v : report.verdicts) {
+    Json one = {{"parameter", v.parameter}, {"verdict", to_string(v.shows)}, {"text", v.text}};
+    if (!v.model.empty()) one["model"] = v.model;
+    if (v.asked) one["asked"] = *v.asked;
+    if (v.found) one["found"] = *v.found;
+    if (v.standard_error && std::isfinite(*v.standard_error)) one["standard_error"] = *v.standard_error;
+    out["parameters"].push_back(std::move(one));
+  }
+  return out;
+}
+
+std::string judgement_text(const Options& options, const ForeignReport& report) {
+  std::string out =
+      fmt::format("{}: {}\n", options.folder, report.says_no() ? "not what the recipe asks for" : "nothing speaks against the recipe");
+  for (const ParameterVerdict& v : report.verdicts) {
+    const std::string name = v.model.empty() ? v.parameter : fmt::format("{} of {}", v.parameter, printable(v.model));
+    out += fmt::format("  {:<13} {}: {}\n", to_string(v.shows), name, v.text);
+  }
+  for (const std::string& w : report.wrong) out += fmt::format("  wrong: {}\n", w);
+  if (!report.fit.empty()) out += fmt::format("  fit: {}\n", report.fit);
+  if (report.elems > 0) {
+    out += fmt::format("  looked at {} of {} elements, {:.1f} %\n", report.elems, report.elems_total,
+                       100.0 * static_cast<double>(report.elems) / static_cast<double>(std::max<std::int64_t>(report.elems_total, 1)));
+  }
+  for (const std::string& remark : report.remarks) out += fmt::format("  note: {}\n", remark);
+  return out;
+}
+
+// The output of any tool against a recipe.
+int judge(const Options& options) {
+  MergeOptions of_recipe = options.merge;
+  of_recipe.recipe = options.recipe;
+  of_recipe.allow_unused = true;  // the tool that made the output has taken the recipe as it is
+  const MergeRequest request = make_request(of_recipe);
+  const Plan plan = plan_or_throw(request, talk_of(options.merge));
+  Diagnostics diagnostics;
+  const Checkpoint output = Checkpoint::open(options.folder, diagnostics);
+  diagnostics.throw_if_errors();
+  const ForeignReport report = judge_output(plan, output, run_options(request));
+  if (options.json) {
+    std::fputs((judgement_json(options, report).dump(2, ' ', false, Json::error_handler_t::replace) + "\n").c_str(), stdout);
+  } else if (report.says_no() || !options.merge.quiet) {
+    std::fputs(judgement_text(options, report).c_str(), stdout);
+  }
+  return report.says_no() ? 1 : 0;
+}
+
 int verify(const Options& options) {
+  if (!options.recipe.empty()) return judge(options);
   const MergeRequest request = make_request(options.merge);
   Diagnostics diagnostics;
   const auto record = open_record(options.folder, diagnostics);
@@ -114,9 +169,12 @@ int verify(const Options& options) {
 
 std::function<int()> declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("folder", options->folder, "a model folder written by crucible")->required();
-  auto* hashes = app.add_flag("--hashes-only", options->hashes_only, "check the files against the recorded hashes; look at no input");
-  app.add_flag("--all", options->all, "compute everything again, not a sample of a large output")->excludes(hashes);
+  app.add_option("folder", options->folder, "a model folder written by crucible, or with --recipe by any tool")->required();
+  auto* recipe =
+      app.add_option("--recipe", options->recipe, "judge the output of any tool: which parameters of this recipe show in its data");
+  auto* hashes = app.add_flag("--hashes-only", options->hashes_only, "check the files against the recorded hashes; look at no input")
+                     ->excludes(recipe);
+  app.add_flag("--all", options->all, "compute everything again, not a sample of a large output")->excludes(hashes)->excludes(recipe);
   app.add_flag("--json", options->json, "print what was checked and what is wrong as JSON");
   declare_model_option(app, options->merge);
   declare_thread_options(app, options->merge);
