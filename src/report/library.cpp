@@ -12,6 +12,7 @@
 #include "crucible/method.h"
 #include "io/output_folder.h"
 #include "report/record.h"
+#include "report/report.h"
 #include "report/summary.h"
 #include "report/text.h"
 #include "run/write_model.h"
@@ -52,7 +53,9 @@ std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const
   for (const SmallFile& f : files) written.companions.push_back({f.name, static_cast<std::int64_t>(f.text.size()), hash128_hex(f.text)});
   const MemoryPlan memory = plan_memory(plan, run_options(request));
   const RunFacts facts = {memory.predicted_peak_bytes, memory.workers, simd::level_in_use()};
-  files.push_back({kRecordName, render_record(make_record(plan, run, summary, written, facts, output))});
+  const nlohmann::ordered_json record = make_record(plan, run, summary, written, facts, output);
+  files.push_back({std::string(kReportFile), render_report(record, ReportFormat::kHtml)});
+  files.push_back({kRecordName, render_record(record)});
   return files;
 }
 

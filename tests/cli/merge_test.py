@@ -216,7 +216,7 @@ def other_weights_and_training_state_are_not_carried_over(box):
     write_file(box.path("base/original/consolidated.00.pth"), "x")
     out = box.merge(TASKS)
     names = sorted(os.listdir(out))
-    equal(names, sorted(list(companions()) + ["LICENSE", "README.md", "config.json", "crucible.json", "mergekit_config.yml", "model.safetensors"]), "files")
+    equal(names, sorted(list(companions()) + ["LICENSE", "README.md", "config.json", "crucible.json", "crucible_report.html", "mergekit_config.yml", "model.safetensors"]), "files")
     assert "old card" not in read_bytes(out + "/README.md").decode()
 
 

@@ -99,7 +99,7 @@ def options_with_meaning(box):
     equal(read_model(box.path("one")), read_model(box.merge(recipe, "two", "--seed", "5", "--allow-unused")))
     with_program(box, "recipe.yml", "bare", "--no-copy-tokenizer", "--no-write-model-card", "--num-threads", "1", "--quiet")
     equal(box.last.text, "", "output with --quiet")
-    equal(sorted(os.listdir(box.path("bare"))), ["config.json", "crucible.json", "model.safetensors"])
+    equal(sorted(os.listdir(box.path("bare"))), ["config.json", "crucible.json", "crucible_report.html", "model.safetensors"])
     with_program(box, "recipe.yml", "full", "--copy-tokenizer", "--write-model-card", "--out-shard-size", "5B")
     contains(" ".join(os.listdir(box.path("full"))), "tokenizer.json")
 

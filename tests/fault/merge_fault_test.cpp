@@ -26,7 +26,7 @@ Content content_of(const std::string& folder) {
   if (!fs::exists(folder)) return out;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name != "crucible.json") out[name] = entry.is_directory() ? "(a folder)" : read_text(entry.path().string());
+    if (name != "crucible.json" && name != "crucible_report.html") out[name] = entry.is_directory() ? "(a folder)" : read_text(entry.path().string());
   }
   return out;
 }
