@@ -13,7 +13,7 @@ inline constexpr int kDeciles = 10;
 
 // The sample of a tensor: of every segment of its tiles one block, at a place that depends on the element's number only.
 inline constexpr std::int64_t kSampleSegment = 8192;
-inline constexpr std::int64_t kSampleBlock = 512;
+inline constexpr std::int64_t kSampleBlock = 256;
 // Of each block the first elements are computed once more, one by one.
 inline constexpr std::int64_t kSpotElems = 64;
 

@@ -2,7 +2,10 @@
 // These tests are linked with copies of the sources that ask planted() (base/fault.h), compiled with CRUCIBLE_FAULTS.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/fault.h"
+#include "crucible/crucible.h"
 #include "support/random_merge.h"
 
 namespace crucible {
@@ -141,7 +144,46 @@ TEST_P(PlantedFaults, AreNamed) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Audit, PlantedFaults, testing::ValuesIn(kCases), [](const auto& tested) { return std::string(tested.param.name); });
+// A whole merge: it stops with exit code 3, no model appears, and the record of the run is kept.
+TEST(PlantedFault, StopsTheMergeAndLeavesEvidence) {
+  const TempFolder box;
+  MergeRequest request;
+  request.recipe_text = kDella;
+  request.recipe_file = "recipe.yml";
+  const ModelBox models({.layers = 3, .hidden = 48, .intermediate = 64, .vocabulary = 128});
+  request.model_dirs = models.model_dirs();
+  g_fault = Fault::kEpsilonDropped;
+  try {
+    merge(request, box / "out");
+    ADD_FAILURE() << "the merge was not stopped";
+  } catch (const Error& problem) {
+    EXPECT_EQ(exit_code_of(problem.code()), 3);
+    EXPECT_NE(std::string(problem.what()).find("`epsilon` of a"), std::string::npos) << problem.what();
+    EXPECT_NE(std::string(problem.what()).find("out.evidence"), std::string::npos) << problem.what();
+  }
+  EXPECT_FALSE(std::filesystem::exists(box / "out"));
+  const std::string record = read_text(box / "out.evidence/crucible.json");
+  EXPECT_NE(record.find("\"ok\": false"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(box / "out.evidence/model.safetensors"));
+  EXPECT_FALSE(std::filesystem::exists(box / "out.evidence/README.md"));
+
+  // The plan itself may be wrong: then nothing is computed.
+  request.recipe_text = kShaped;
+  g_fault = Fault::kFilterIgnored;
+  try {
+    merge(request, box / "other");
+    ADD_FAILURE() << "the merge was not stopped";
+  } catch (const Error& problem) {
+    EXPECT_NE(std::string(problem.what()).find("`density` of a: the recipe says 0.7 (recipe.yml:7:"), std::string::npos) << problem.what();
+  }
+  EXPECT_FALSE(std::filesystem::exists(box / "other"));
+  EXPECT_FALSE(std::filesystem::exists(box / "other.evidence"));
+  g_fault = Fault::kNone;
+  EXPECT_NO_THROW(merge(request, box / "other"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Audit, PlantedFaults, testing::ValuesIn(kCases),
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
 }  // namespace crucible::test

@@ -82,8 +82,8 @@ TEST(Observe, SmallTensorsAreTakenWholeAndLargeOnesInBlocks) {
     return see(elems, 131'072, nullptr, {zeros}, zeros).measure.sketch.elems;
   };
   EXPECT_EQ(count(8192), 8192);
-  EXPECT_EQ(count(131'072), 16 * 512);
-  EXPECT_EQ(count(131'072 + 100), 16 * 512 + 100);
+  EXPECT_EQ(count(131'072), 16 * 256);
+  EXPECT_EQ(count(131'072 + 100), 16 * 256 + 100);
 }
 
 // Blocks do not fall in step with rows of a power of two.
