@@ -13,14 +13,15 @@ inline constexpr int kDeciles = 10;
 
 // The sample of a tensor: of every segment of its tiles one block, at a place that depends on the element's number only.
 inline constexpr std::int64_t kSampleSegment = 8192;
+inline constexpr std::int64_t kSampleWhole = std::int64_t{1} << 16;  // a tensor of at most this many elements is taken whole
 inline constexpr std::int64_t kSampleBlock = 256;
 // Of each block the first elements are computed once more, one by one.
 inline constexpr std::int64_t kSpotElems = 64;
 
-// Calls visit(offset in the tile, elements) for every block of the sample. A tensor of one segment is taken whole.
+// Calls visit(offset in the tile, elements) for every block of the sample. A small tensor is taken whole.
 template <typename Visit>
 void for_each_sample(std::int64_t begin, std::int64_t count, std::int64_t tensor_elems, const Visit& visit) {
-  if (tensor_elems <= kSampleSegment) return visit(std::int64_t{0}, count);
+  if (tensor_elems <= kSampleWhole) return visit(std::int64_t{0}, count);
   for (std::int64_t at = 0; at < count; at += kSampleSegment) {
     const std::int64_t n = std::min(kSampleSegment, count - at);
     if (n <= kSampleBlock) {

@@ -46,7 +46,7 @@ void observe(const Job& job, const Tile& tile, const TileInputs& in, const float
         sketch.input_out[i] += simd::dot(y[i], y[n], count);
       }
     }
-    const std::int64_t counted = job.tiling.elems <= kSampleSegment ? count : std::min(count, kSpotElems);
+    const std::int64_t counted = job.tiling.elems <= kSampleWhole ? count : std::min(count, kSpotElems);
     for (std::size_t i = 0; i <= n; ++i) add_to(sketch.histograms[i], y[i], base, counted);
   });
   if (in.base != nullptr) return;

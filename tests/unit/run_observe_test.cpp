@@ -71,8 +71,9 @@ void expect_sums(std::int64_t elems, std::int64_t tile_elems, bool with_base) {
 
 TEST(Observe, SumsOfTheSample) {
   for (const bool with_base : {true, false}) {
-    for (const std::int64_t elems : {1, 7, 8192, 8193, 100'000, 131'072, 300'001}) expect_sums(elems, 131'072, with_base);
+    for (const std::int64_t elems : {1, 7, 8192, 65'536, 65'537, 100'000, 131'072, 300'001}) expect_sums(elems, 131'072, with_base);
     expect_sums(50'000, 777, with_base);
+    expect_sums(150'000, 777, with_base);
   }
 }
 
@@ -82,6 +83,7 @@ TEST(Observe, SmallTensorsAreTakenWholeAndLargeOnesInBlocks) {
     return see(elems, 131'072, nullptr, {zeros}, zeros).measure.sketch.elems;
   };
   EXPECT_EQ(count(8192), 8192);
+  EXPECT_EQ(count(65'536), 65'536);
   EXPECT_EQ(count(131'072), 16 * 256);
   EXPECT_EQ(count(131'072 + 100), 16 * 256 + 100);
 }

@@ -20,7 +20,7 @@ void spot_check(const Tile& tile, std::int64_t tensor_elems, std::size_t alterna
   SpotCheck& spot = measure.spot;
   spot.explained.resize(alternatives);
   for_each_sample(tile.begin, tile.count, tensor_elems, [&](std::int64_t at, std::int64_t n) {
-    const std::int64_t spots = tensor_elems <= kSampleSegment ? n : std::min(n, kSpotElems);
+    const std::int64_t spots = tensor_elems <= kSampleWhole ? n : std::min(n, kSpotElems);
     spot.seen += spots;
     for (std::int64_t i = at; i < at + spots; ++i) {
       if (agrees(std::size_t{0}, i)) continue;

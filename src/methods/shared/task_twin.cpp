@@ -81,7 +81,7 @@ void TaskTwin::check(const Tile& tile, std::int64_t tensor_elems, const TileInpu
                      std::span<const double> scales, const float* out, Measure& measure, Scratch& scratch, int slot) const noexcept {
   spot_check(tile, tensor_elems, others_.size(), measure,
              [&](std::size_t k, std::int64_t i) { return agrees(k == 0 ? plan_ : others_[k - 1], in.base, kept, i, out[i]); });
-  float* delta = scratch.floats(slot, kSampleSegment);
+  float* delta = scratch.floats(slot, tile.count);
   for_each_sample(tile.begin, tile.count, tensor_elems, [&](std::int64_t at, std::int64_t n) {
     for (std::size_t m = 0; m < kept.size(); ++m) {
       const float* here = kept[m] + at;
