@@ -1,30 +1,20 @@
 #include "commands/shared/json_views.h"
 
+#include "report/params_json.h"
+
 namespace crucible {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json value_json(const Value& value, const Field& field) {
-  if (const auto* flag = std::get_if<bool>(&value)) return *flag;
-  if (const auto* number = std::get_if<double>(&value)) return *number;
-  if (const auto* integer = std::get_if<std::int64_t>(&value)) return *integer;
-  return field.value_text(value);
-}
-
-Json params_json(const Params& params) {
-  Json out = Json::object();
+// A plan may be of a recipe in any file (the record holds the recipe itself), and is for programs: values need no words.
+Json params_with_files(const Params& params) {
+  Json out = params_json(params);
   for (std::size_t i = 0; i < params.table().size(); ++i) {
-    const Origin& origin = params.origin(i);
-    Json one = {{"value", value_json(params.value(i), params.table()[i])}, {"from", to_string(origin.level)}};
-    if (origin.place.line > 0) {
-      one["file"] = origin.place.file;
-      one["line"] = origin.place.line;
-      one["column"] = origin.place.column;
-    }
-    if (!origin.filter.empty()) one["filter"] = origin.filter;
-    if (origin.t) one["t"] = *origin.t;
-    out[params.table()[i].name] = std::move(one);
+    const Place& place = params.origin(i).place;
+    Json& one = out[params.table()[i].name];
+    one.erase("shown");
+    if (place.line > 0) one["file"] = place.file;
   }
   return out;
 }
@@ -48,10 +38,10 @@ Json job_json(const Plan& plan, const Job& job) {
   if (job.base) out["base"] = source_json(plan, *job.base);
   for (std::size_t i = 0; i < job.sources.size(); ++i) {
     Json source = source_json(plan, job.sources[i]);
-    if (i < job.models.size()) source["parameters"] = params_json(*job.models[i]);
+    if (i < job.models.size()) source["parameters"] = params_with_files(*job.models[i]);
     out["sources"].push_back(std::move(source));
   }
-  if (job.global) out["parameters"] = params_json(*job.global);
+  if (job.global) out["parameters"] = params_with_files(*job.global);
   return out;
 }
 
