@@ -166,6 +166,10 @@ Json model_json(const ModelSummary& m) {
   Json out = {{"input", m.input}, {"model", m.name}};
   add_sparsity(out, m.measure, m.sparsified ? &m.planned_kept : nullptr, {m.l1_before, m.l1_after});
   if (m.sparsified) out["variance"] = number(m.planned_variance);
+  if (m.l2_before > 0) {
+    out["l2_before"] = number(root(m.l2_before));
+    out["l2_after"] = number(root(m.l2_after));
+  }
   if (m.ranked) {
     out["deciles"] = Json::array();
     for (int d = 0; d < kDeciles; ++d) {

@@ -116,6 +116,8 @@ class Summary {
       const auto [before, after] = l1_norms_of(m, i);
       of.l1_before += before;
       of.l1_after += after;
+      of.l2_before += whole * m.models[i].l2_before;
+      of.l2_after += whole * m.models[i].l2_after;
     }
     // Lengths that are not finite would hide those of all other tensors.
     if (m.sketch.empty() || result.input_nonfinite > 0) return;

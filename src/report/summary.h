@@ -30,6 +30,7 @@ struct ModelSummary {
   double result_square = 0;  // of the output's y and of the output, over the tensors that this model takes part in
   double whole_result_square = 0;
   double l1_before = 0, l1_after = 0;  // of the task vectors, before sparsifying and after rescaling
+  double l2_before = 0, l2_after = 0;  // the same, squared L2 norms
   double planned_kept = 0, planned_variance = 0;
   std::array<double, kDeciles> decile_planned{}, decile_variance{};
   bool sparsified = false;  // the method drops entries of its task vector

@@ -48,7 +48,8 @@ void add_model(std::string& out, const ModelSummary& model, bool has_base) {
                      grouped(m.elems), 100 * model.planned_share());
   if (model.norm() > 0) out += fmt::format("    {}\n", lengths_text(model, has_base));
   if (model.l1_before > 0) {
-    out += fmt::format("    L1 norm after sparsifying and rescaling: {:.4f} of what it was\n", model.l1_after / model.l1_before);
+    out += fmt::format("    norms after sparsifying and rescaling: L1 {:.4f} of what it was", model.l1_after / model.l1_before);
+    out += model.l2_before > 0 ? fmt::format(", L2 {:.4f}\n", root(model.l2_after / model.l2_before)) : std::string("\n");
   }
   if (m.votes > 0) {
     out += fmt::format("    sign election: {:.1f} % of its votes lost\n",
