@@ -7,6 +7,7 @@ namespace crucible {
 enum class Fault {
   kNone,
   kEpsilonDropped,
+  kEpsilonNotTaken,
   kRampSwapped,
   kDensityWrong,
   kDensityOfOtherModel,

@@ -164,10 +164,8 @@ class Joiner {
     }
     // A trial kernel, without data, shows which parameters reach the arithmetic.
     const auto kernel = plan_.method->make_kernel(kernel_spec(job, params, 0));
-    for (const std::string& name : untaken(params.global)) untaken_[name].push_back(job.info.name);
-    for (const Params& p : params.models) {
-      for (const std::string& name : untaken(p)) untaken_[name].push_back(job.info.name);
-    }
+    note_untaken(params.global, job);
+    for (const Params& p : params.models) note_untaken(p, job);
     const bool same_type = job.sources.size() == 1 && job.sources.front().tensor->info.dtype == job.info.dtype;
     if (kernel->copies_input() && same_type) {
       job.kind = Job::Kind::kCopy;
@@ -175,10 +173,18 @@ class Joiner {
     }
   }
 
+  void note_untaken(const Params& params, const Job& job) {
+    for (const std::string& name : untaken(params)) {
+      const Place& place = params.origin(*params.table().find(name)).place;
+      untaken_.try_emplace(name, place.line > 0 ? place : plan_.recipe.method_place, job.info.name);
+    }
+  }
+
+  // At the place of the value that is lost; a default has the method's.
   void report_untaken() {
-    for (const auto& [name, tensors] : untaken_) {
-      diagnostics_.error(plan_.recipe.method_place,
-                         fmt::format("`{}` reaches no arithmetic in {} (first: {})", name, plan_.method->name, printable(tensors.front())),
+    for (const auto& [name, first] : untaken_) {
+      diagnostics_.error(first.first,
+                         fmt::format("`{}` reaches no arithmetic in {} (first: {})", name, plan_.method->name, printable(first.second)),
                          "this is a fault of the program, not of the recipe: please report it");
     }
   }
@@ -247,7 +253,7 @@ class Joiner {
   CollectedFindings findings_;
   std::map<int, std::vector<std::string>> missing_;
   std::vector<std::pair<std::string, std::vector<SourceTensor>>> differing_;
-  std::map<std::string, std::vector<std::string>> untaken_;
+  std::map<std::string, std::pair<Place, std::string>> untaken_;  // parameter -> where it is given, the first tensor
 };
 
 }  // namespace

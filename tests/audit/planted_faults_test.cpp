@@ -144,6 +144,22 @@ TEST_P(PlantedFaults, AreNamed) {
   }
 }
 
+// A value that no kernel takes stops the plan, at its place in the recipe.
+TEST(PlantedFault, AValueThatIsNotTakenIsNamed) {
+  const ModelBox models({.layers = 1});
+  Diagnostics diagnostics;
+  const Recipe recipe = parse_recipe(kDellaOneModel, "recipe.yml", {}, diagnostics);
+  PlanOptions options;
+  options.model_dirs = models.model_dirs();
+  g_fault = Fault::kEpsilonNotTaken;
+  make_plan(recipe, options, diagnostics);
+  g_fault = Fault::kNone;
+  ASSERT_TRUE(diagnostics.has_errors());
+  const Diagnostic& d = diagnostics.items().back();
+  EXPECT_NE(d.message.find("`epsilon` reaches no arithmetic in della_linear"), std::string::npos) << d.message;
+  EXPECT_EQ(to_string(d.place).substr(0, 13), "recipe.yml:4:") << to_string(d.place);
+}
+
 // A whole merge: it stops with exit code 3, no model appears, and the record of the run is kept.
 TEST(PlantedFault, StopsTheMergeAndLeavesEvidence) {
   const TempFolder box;

@@ -69,7 +69,8 @@ std::unique_ptr<Sparsifier> prune_by_rank(const KernelSpec& spec, std::size_t i,
   const Params& model = spec.models[i];
   MagPruneSpec prune;
   prune.density = take_density(spec, i);
-  prune.epsilon = half_width(model.take(&Model::epsilon), model.take(&Model::window), model);
+  const double epsilon = planted(Fault::kEpsilonNotTaken) ? 0.15 : model.take(&Model::epsilon);
+  prune.epsilon = half_width(epsilon, model.take(&Model::window), model);
   if (planted(Fault::kEpsilonDropped)) prune.epsilon = 0;
   if (planted(Fault::kRampSwapped)) prune.epsilon = -prune.epsilon;
   prune.whole_tensor = spec.global->take(&Global::rank_scope) == RankScope::kTensor;
