@@ -24,29 +24,25 @@ double exponent(double measured, double planned, double draws) noexcept {
   return draws * (term(q, p) + term(1 - q, 1 - p));
 }
 
-// One promise, or the sum of many.
-struct Sum {
-  Promise promise;
-  void add(const Promise& p) {
-    const double excess = std::max(0.0, promise.tolerance - 1) + std::max(0.0, p.tolerance - 1);
-    promise.measured += p.measured;
-    promise.planned += p.planned;
-    promise.draws += p.draws;
-    promise.variance += p.variance;
-    promise.squared_ranges += p.squared_ranges;
-    promise.tolerance = 1 + excess;
-    promise.scale += p.scale;
-  }
-};
+void add_to(Promise& sum, const Promise& p) {
+  sum.measured += p.measured;
+  sum.planned += p.planned;
+  sum.draws += p.draws;
+  sum.variance += p.variance;
+  sum.squared_ranges += p.squared_ranges;
+  sum.scale += p.scale;
+}
 
 using Key = std::tuple<std::string, int, std::string>;  // parameter, input (-1: none), words
 
 struct Group {
-  Sum total;
+  Promise total;
   Promise worst;
   double worst_chance = 1;  // a logarithm; above 0: none yet
   std::string worst_tensor;
   std::int64_t count = 0;
+  std::size_t last_job = 0;
+  double tolerance_of_job = 0;
   std::vector<double> chances;
   bool additive = true;
 };
@@ -85,9 +81,15 @@ class Judge {
       CHECK(p.model < static_cast<int>(job.sources.size()), "{} promises for input {}", plan_.method->name, p.model);
       const int input = p.model < 0 ? -1 : job.sources[static_cast<std::size_t>(p.model)].input;
       Group& group = groups_[{std::string(p.parameter), input, std::string(p.what)}];
-      if (!p.given.empty()) given_[{std::string(p.parameter), input, std::string(p.what)}] = {std::string(p.given), input};
-      group.count == 0 ? void(group.total.promise = p) : group.total.add(p);
-      ++group.count;
+      if (group.count++ == 0) {
+        group.total = p;
+      } else {
+        add_to(group.total, p);
+      }
+      // A tolerance is that of the whole model, whatever its number of tensors; a model that a job has twice has it twice.
+      group.tolerance_of_job = (group.count > 1 && group.last_job == j ? group.tolerance_of_job : 0) + p.tolerance;
+      group.last_job = j;
+      group.total.tolerance = std::max(group.total.tolerance, group.tolerance_of_job);
       // Values with a tolerance do not add up to anything.
       group.additive = group.additive && (p.draws > 0 || p.squared_ranges > 0 || p.in_total_only);
       const double chance = p.in_total_only ? 0 : log_chance(p);
@@ -111,10 +113,10 @@ class Judge {
   }
 
   Check row(const Key& key, const Group& group, double limit) const {
-    const double total_chance = group.additive ? log_chance(group.total.promise) : 0;
+    const double total_chance = group.additive ? log_chance(group.total) : 0;
     // The sum is shown unless one tensor alone is the worse.
     const bool show_total = group.additive && (total_chance <= group.worst_chance || group.worst_chance >= limit);
-    const Promise& p = show_total ? group.total.promise : group.worst;
+    const Promise& p = show_total ? group.total : group.worst;
     Check c;
     c.parameter = std::get<0>(key);
     if (std::get<1>(key) >= 0) c.input = std::get<1>(key);
@@ -129,20 +131,19 @@ class Judge {
     c.wrong = std::count_if(group.chances.begin(), group.chances.end(), [limit](double chance) { return chance < limit; });
     c.tenth = group.worst.tenth;
     c.ok = c.wrong == 0 && !(total_chance < limit);
-    const Promise& t = group.total.promise;
+    const Promise& t = group.total;
     c.total_measured = t.measured;
     c.total_planned = t.planned;
     c.total_variance = t.variance;
-    c.total_of = t.scale;
     return c;
   }
 
   void set_aside_what_rests_on_wrong() {
     for (Check& c : verdict_.rows) {
-      const auto it = given_.find({c.parameter, c.input.value_or(-1), c.what});
-      if (it == given_.end()) continue;
+      const std::string_view given = groups_.at({c.parameter, c.input.value_or(-1), c.what}).total.given;
+      if (given.empty()) continue;
       for (const Check& other : verdict_.rows) {
-        if (other.ok || other.parameter != it->second.first || other.input.value_or(-1) != it->second.second) continue;
+        if (other.ok || other.parameter != given || other.input != c.input) continue;
         c.judged = false;
         c.ok = true;
         break;
@@ -164,17 +165,9 @@ class Judge {
   const RunResult& result_;
   Verdict verdict_;
   std::map<Key, Group> groups_;
-  std::map<Key, std::pair<std::string, int>> given_;
 };
 
 }  // namespace
-
-const Check* Verdict::find(std::string_view parameter, std::optional<int> input, std::string_view what) const noexcept {
-  for (const Check& c : rows) {
-    if (c.parameter == parameter && c.input == input && c.what == what) return &c;
-  }
-  return nullptr;
-}
 
 double log_chance(const Promise& p) noexcept {
   const double off = std::abs(p.measured - p.planned);

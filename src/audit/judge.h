@@ -32,7 +32,7 @@ struct Check {
   bool judged = true;  // false: what it rests on is wrong already
   bool ok = true;
   // Sums over all tensors.
-  double total_measured = 0, total_planned = 0, total_variance = 0, total_of = 0;
+  double total_measured = 0, total_planned = 0, total_variance = 0;
 };
 
 // What one job's parameters plan to keep of each model, where they do.
@@ -47,7 +47,6 @@ struct Verdict {
   std::vector<Check> rows;          // wrong ones first
   std::vector<std::string> silent;  // parameters that reach the arithmetic, of which the method promises nothing that can be measured
   std::vector<KeptPlan> jobs;
-  const Check* find(std::string_view parameter, std::optional<int> input, std::string_view what) const noexcept;
 };
 
 Verdict judge(const Plan& plan, const RunResult& result);

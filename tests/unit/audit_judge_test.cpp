@@ -111,6 +111,27 @@ parameters: {trim_scope: model, elect: paper}
   EXPECT_EQ(shares, 2);
 }
 
+// Unusual merges that are right: none is accused.
+TEST_F(Audited, OddButRightMergesAreNotAccused) {
+  const char* recipes[] = {
+      // Weights whose sum counts as zero: nothing is divided.
+      "merge_method: task_arithmetic\nbase_model: base\nmodels: [{model: a, parameters: {weight: 3e-9}}, {model: b, parameters: {weight: "
+      "2e-9}}]\nparameters: {normalize: true, lambda: 1e8}\n",
+      // One model twice: two task vectors, each cut by itself.
+      "merge_method: ties\nbase_model: base\nmodels:\n- {model: a, parameters: {weight: 1, density: 0.3337}}\n- {model: a, parameters: "
+      "{weight: 2, density: 0.3337}}\n- {model: a, parameters: {weight: 3, density: 0.3337}}\nparameters: {trim_scope: model}\n",
+      // Results below the normal range of f32 have few digits.
+      "merge_method: passthrough\nmodels: [{model: a, parameters: {scale: 1e-42}}]\n",
+      "merge_method: linear\nmodels: [{model: a, parameters: {weight: 1e-42}}, {model: b, parameters: {weight: 3e-42}}]\nparameters: "
+      "{normalize: false}\n",
+  };
+  for (const char* recipe : recipes) {
+    const AuditedMerge merge = audited_merge(recipe, models(), 3);
+    EXPECT_TRUE(merge.problems.empty()) << recipe << testing::PrintToString(merge.problems);
+    EXPECT_FALSE(merge.accused()) << recipe << testing::PrintToString(merge.contradictions) << testing::PrintToString(merge.detours);
+  }
+}
+
 TEST_F(Audited, ModulesAndLevelsAreRetraced) {
   const char* recipe = R"(merge_method: linear
 modules:

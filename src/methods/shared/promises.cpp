@@ -12,7 +12,9 @@ namespace crucible {
 namespace {
 
 // What a projection may be off by: half a unit of f32 in every output element, in the worst case all one way; twice that, for the sums.
+// A unit is relative, and below the normal range of f32 it is absolute.
 constexpr double kRoundings = 0x1p-23;
+constexpr double kSmallestUnit = 0x1p-149;
 
 struct Misfit {
   std::size_t model = 0;
@@ -35,7 +37,9 @@ Misfit worst_projection(const Sketch& sketch, std::span<const double> coefficien
       terms += std::abs(coefficients[i] * gram(i, j));
     }
     here.size = gram(j, j) > 0 ? gram(j, j) : 1;
-    here.room = kRoundings * std::sqrt(std::max(sketch.out_square, sketch.base_square) * gram(j, j)) + 1e-12 * terms + 1e-300;
+    const double of_output = kRoundings * std::sqrt(std::max(sketch.out_square, sketch.base_square));
+    const double of_smallest = kSmallestUnit * std::sqrt(static_cast<double>(sketch.elems));
+    here.room = (of_output + of_smallest) * std::sqrt(gram(j, j)) + 1e-12 * terms + 1e-300;
     if (j == 0 || here.excess() > worst.excess()) worst = here;
   }
   return worst;
@@ -110,7 +114,9 @@ void promise_survivors(const JobFacts& job, const Measure& measure, std::size_t 
   const double low = divides ? 1 / most : 1, high = divides ? 1 / least : 1;
   const double ratio = m.l1_kept / m.l1_survivors;
   const double planned = std::clamp(ratio, low, high);
-  out.push_back(Promise::value("rescale", static_cast<int>(i), "factor on the survivors", ratio, planned, 1e-6 * high));
+  // Survivors below the normal range of f32 have few digits.
+  const double few_digits = kSmallestUnit * number(measure.sketch.elems) / m.l1_survivors;
+  out.push_back(Promise::value("rescale", static_cast<int>(i), "factor on the survivors", ratio, planned, 1e-6 * high + few_digits));
 }
 
 std::int64_t whole_count(double density, std::int64_t n) { return density >= 1 ? n : share_of(density, n); }
@@ -140,9 +146,9 @@ void promise_trim(const JobFacts& job, const Measure& measure, Promises& out) {
     Promise p =
         Promise::exact("density", static_cast<int>(i), kShareKept, number(m.kept), number(whole_count(density, m.elems)), number(m.elems));
     if (whole_model) {
-      // trunc(density * n) of the model's n: less than one entry from the sum of the tensors' shares.
+      // trunc(density * n) of the model's n: less than one entry from the sum of the tensors' shares, whose rounding is far less.
       p.planned = density * number(m.elems);
-      p.tolerance = 1 + 1e-9 * number(m.elems);
+      p.tolerance = 1.01;
       p.in_total_only = true;
     }
     out.push_back(p);

@@ -170,7 +170,7 @@ class TaskArithmeticKernel final : public Kernel {
     if (election_ == Election::kNone) {
       double divisor = 0;
       for (const double w : weights_) divisor += w;
-      if (!normalize_ || std::abs(divisor) < 1e-8) divisor = 1;
+      if (!normalize_ || std::abs(divisor) < kNoDivisor) divisor = 1;
       simd::weighted_sum(base, kept, signed_scales, lambda_, divisor, out, tile.count);
       return;
     }

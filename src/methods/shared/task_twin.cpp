@@ -52,7 +52,7 @@ std::optional<double> TaskTwin::element(const Formula& f, const float* base, std
     size += std::abs(value(m));
     all_weights += f.weights[m];
   }
-  double merged = sum, divisor = all_weights;
+  double merged = sum, divisor = std::abs(all_weights) < kNoDivisor ? 1 : all_weights;
   if (election_ == Election::kBySum) {
     if (size > 0 && std::abs(sum) < 1e-9 * size) return std::nullopt;
     const bool up = sum > 0 || (sum == 0 && zero_is_plus_);
