@@ -20,11 +20,19 @@ namespace crucible {
 inline constexpr std::uint64_t kDefaultSeed = 42;
 inline constexpr std::int64_t kDefaultShardBytes = 5'000'000'000;
 
+// What becomes of a tensor that some of the models have and others lack.
+enum class MissingTensors {
+  kError,
+  kIntersection,  // it is left out of the output
+  kUnion,         // it is merged from the models that have it
+};
+
 struct PlanOptions {
   std::vector<std::pair<std::string, std::string>> model_dirs;  // model id -> folder
   std::uint64_t seed = kDefaultSeed;
   std::int64_t shard_bytes = kDefaultShardBytes;  // of tensor data; <= 0 = one shard
   bool copy_companions = true;                    // tokenizer and all other non-weight files
+  MissingTensors missing = MissingTensors::kError;
 };
 
 // A model that the recipe names, opened.
