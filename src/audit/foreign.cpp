@@ -9,6 +9,7 @@
 
 #include "audit/foreign_parts.h"
 #include "base/text_util.h"
+#include "run/source_reader.h"
 #include "tensor/convert.h"
 
 namespace crucible {
@@ -24,6 +25,14 @@ Digits digits_of(DType dtype) noexcept {
   if (dtype == DType::kBF16) return {8, -126};
   if (dtype == DType::kF16) return {11, -14};
   return {24, -126};
+}
+
+// To `through` and back, where that has fewer digits than what was stored.
+void round_through(DType stored, std::optional<DType> through, float* values, std::int64_t count, std::vector<std::byte>& raw) {
+  if (!through || digits_of(*through).significand >= digits_of(stored).significand) return;
+  raw.resize(static_cast<std::size_t>(count * (facts(*through).bits / 8)));
+  store_floats(*through, values, raw.data(), count);
+  load_floats(*through, raw.data(), values, count);
 }
 }  // namespace
 
@@ -41,10 +50,14 @@ void read_elements(const Checkpoint& checkpoint, const StoredTensor& tensor, std
   std::vector<std::byte> raw(static_cast<std::size_t>(count * elem));
   checkpoint.read(tensor.file, tensor.offset + begin * elem, raw.data(), raw.size());
   load_floats(tensor.info.dtype, raw.data(), out, count);
-  if (!through || digits_of(*through).significand >= digits_of(tensor.info.dtype).significand) return;
-  raw.resize(static_cast<std::size_t>(count * (facts(*through).bits / 8)));
-  store_floats(*through, out, raw.data(), count);
-  load_floats(*through, raw.data(), out, count);
+  round_through(tensor.info.dtype, through, out, count, raw);
+}
+
+void read_elements(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, float* out,
+                   std::optional<DType> through) {
+  std::vector<std::byte> raw;
+  read_floats(plan, source, begin, count, out, raw);
+  round_through(source.tensor->info.dtype, through, out, count, raw);
 }
 
 bool applies_to(const Alternative& a, const Job& job, std::size_t source) { return a.input == job.sources[source].input; }
@@ -107,7 +120,7 @@ void check_copies(const Plan& plan, const Checkpoint& output, const std::vector<
     const auto size = static_cast<std::size_t>(std::min(job.bytes, kMost));
     std::vector<std::byte> a(size), b(size);
     const SourceTensor& source = job.sources.front();
-    plan.inputs[static_cast<std::size_t>(source.input)].checkpoint.read(source.tensor->file, source.tensor->offset, a.data(), size);
+    read_stored_bytes(plan, source, 0, static_cast<std::int64_t>(size), a.data());
     output.read(p.out->file, p.out->offset, b.data(), size);
     if (std::memcmp(a.data(), b.data(), size) == 0) continue;
     std::string text = fmt::format("tensor {} is not the copy of {} that the recipe asks for", printable(job.info.name),

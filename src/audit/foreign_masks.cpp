@@ -98,24 +98,24 @@ Block read_block(const Plan& plan, const Checkpoint& output, const Pair& pair, d
   block.stored = pair.out->info.dtype;
   block.working = coarser(block.stored, plan.recipe.dtype.value_or(job.base->tensor->info.dtype));
   block.elems = static_cast<std::size_t>(count * row);
-  const auto read_rows = [&](const Checkpoint& from, const StoredTensor& tensor, std::vector<float>& into, std::optional<DType> rounding) {
+  const auto read_rows = [&](std::vector<float>& into, const auto& read) {
     into.resize(block.elems);
-    if (block.whole) return read_elements(from, tensor, 0, count * row, into.data(), rounding);
+    if (block.whole) return read(0, count * row, into.data());
     for (std::int64_t k = 0; k < count; ++k) {
       const std::int64_t at = k * rows / count + static_cast<std::int64_t>(hash64(job.info.name, static_cast<std::uint64_t>(k)) %
                                                                            static_cast<std::uint64_t>(rows / count));
-      read_elements(from, tensor, at * row, row, into.data() + k * row, rounding);
+      read(at * row, row, into.data() + k * row);
     }
   };
-  const auto checkpoint = [&](const SourceTensor& s) -> const Checkpoint& {
-    return plan.inputs[static_cast<std::size_t>(s.input)].checkpoint;
+  const auto read_source = [&](const SourceTensor& s, std::vector<float>& into) {
+    read_rows(into, [&](std::int64_t begin, std::int64_t n, float* values) { read_elements(plan, s, begin, n, values, through); });
   };
-  read_rows(output, *pair.out, block.out, {});
-  read_rows(checkpoint(*job.base), *job.base->tensor, block.base, through);
+  read_rows(block.out, [&](std::int64_t begin, std::int64_t n, float* values) { read_elements(output, *pair.out, begin, n, values, {}); });
+  read_source(*job.base, block.base);
   std::vector<std::uint32_t> order;
   for (const SourceTensor& s : job.sources) {
     std::vector<float>& delta = block.delta.emplace_back();
-    read_rows(checkpoint(s), *s.tensor, delta, through);
+    read_source(s, delta);
     for (std::size_t e = 0; e < block.elems; ++e) delta[e] -= block.base[e];
     std::vector<float>& rho = block.rho.emplace_back(block.elems);
     std::vector<std::uint8_t>& tenth = block.tenth.emplace_back(block.elems);

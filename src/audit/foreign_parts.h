@@ -19,6 +19,8 @@ DType coarser(DType a, DType b) noexcept;
 // Elements [begin, begin + count) of a stored tensor, rounded to `through` on the way when given.
 void read_elements(const Checkpoint& checkpoint, const StoredTensor& tensor, std::int64_t begin, std::int64_t count, float* out,
                    std::optional<DType> through);
+void read_elements(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, float* out,
+                   std::optional<DType> through);
 
 // A parameter that the recipe gives, and the value at which it would do nothing.
 struct Alternative {

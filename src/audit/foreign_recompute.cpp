@@ -114,7 +114,7 @@ Data read_data(const Plan& plan, const Checkpoint& output, const std::vector<Pai
     for (std::size_t e = at; e < at + count; ++e) data.operand[e] = std::max(std::abs(data.out[e]), std::abs(data.asked[e]));
     x.resize(count);
     const auto see = [&](const SourceTensor& s) {
-      read_elements(plan.inputs[static_cast<std::size_t>(s.input)].checkpoint, *s.tensor, p.begin, p.count, x.data(), {});
+      read_elements(plan, s, p.begin, p.count, x.data(), {});
       for (std::size_t e = 0; e < count; ++e) data.operand[at + e] = std::max(data.operand[at + e], std::abs(x[e]));
     };
     for (const SourceTensor& s : job.sources) see(s);

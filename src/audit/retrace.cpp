@@ -193,10 +193,10 @@ class Retracer {
   std::int64_t layers_of(int input, const std::string& stack) {
     auto [it, fresh] = stacks_.try_emplace(input);
     if (fresh) {
-      const Checkpoint& checkpoint = plan_.inputs[static_cast<std::size_t>(input)].checkpoint;
+      const PlanInput& model = plan_.inputs[static_cast<std::size_t>(input)];
       std::vector<std::string> names;
-      for (const StoredTensor& t : checkpoint.tensors()) names.push_back(t.info.name);
-      it->second = find_layer_stacks(names, checkpoint.config_text());
+      for (const ViewTensor& t : model.view->tensors()) names.push_back(t.info.name);
+      it->second = find_layer_stacks(names, model.checkpoint.config_text());
     }
     for (const LayerStack& s : it->second) {
       if (s.name == stack) return s.layers;

@@ -37,9 +37,9 @@ OrderKey order_key(const std::string& name) {
   return {comes_before_layers(name) ? 0 : 2, {}, 0, name};
 }
 
-std::vector<std::string> names_of(const Checkpoint& checkpoint) {
+std::vector<std::string> names_of(const ModelView& view) {
   std::vector<std::string> names;
-  for (const StoredTensor& t : checkpoint.tensors()) names.push_back(t.info.name);
+  for (const ViewTensor& t : view.tensors()) names.push_back(t.info.name);
   return names;
 }
 
@@ -47,7 +47,7 @@ class Enumerator {
  public:
   Enumerator(const Plan& plan, Diagnostics& diagnostics) : plan_(plan), diagnostics_(diagnostics) {
     for (const PlanInput& input : plan.inputs) {
-      stacks_.push_back(find_layer_stacks(names_of(input.checkpoint), input.checkpoint.config_text()));
+      stacks_.push_back(find_layer_stacks(names_of(*input.view), input.checkpoint.config_text()));
     }
   }
 
@@ -98,7 +98,7 @@ class Enumerator {
 
     std::set<std::string> names;
     const auto collect = [&](const SourceView& s) {
-      for (const StoredTensor& t : plan_.inputs[static_cast<std::size_t>(s.input)].checkpoint.tensors()) names.insert(t.info.name);
+      for (const ViewTensor& t : plan_.inputs[static_cast<std::size_t>(s.input)].view->tensors()) names.insert(t.info.name);
     };
     for (const SourceView& s : slice.sources) collect(s);
     if (slice.base) collect(*slice.base);
@@ -220,7 +220,7 @@ class Enumerator {
     const std::int64_t count = reference.end - reference.begin;
     // Layers of one stack may differ (mixture layers among dense ones): each layer's own tensors decide.
     std::map<std::int64_t, std::vector<LayerName>> by_layer;
-    for (const StoredTensor& t : plan_.inputs[static_cast<std::size_t>(reference.input)].checkpoint.tensors()) {
+    for (const ViewTensor& t : plan_.inputs[static_cast<std::size_t>(reference.input)].view->tensors()) {
       const auto layer = parse_layer_name(t.info.name);
       if (layer && layer->stack == stack) by_layer[layer->index].push_back(*layer);
     }
@@ -244,7 +244,7 @@ class Enumerator {
     for (const bool before : {true, false}) {
       const SliceView& view = before ? views.front() : views.back();
       const int reference = reference_of(view).input;
-      for (const StoredTensor& t : plan_.inputs[static_cast<std::size_t>(reference)].checkpoint.tensors()) {
+      for (const ViewTensor& t : plan_.inputs[static_cast<std::size_t>(reference)].view->tensors()) {
         const std::string& name = t.info.name;
         if (!covers(name) || comes_before_layers(name) != before) continue;
         if (const auto layer = parse_layer_name(name)) {
@@ -268,7 +268,7 @@ class Enumerator {
     std::set<std::string> left;
     for (const SliceView& view : views) {
       for (const SourceView& s : view.sources) {
-        for (const StoredTensor& t : plan_.inputs[static_cast<std::size_t>(s.input)].checkpoint.tensors()) {
+        for (const ViewTensor& t : plan_.inputs[static_cast<std::size_t>(s.input)].view->tensors()) {
           if (!covers(t.info.name) || used.contains({s.input, t.info.name})) continue;
           const auto layer = parse_layer_name(t.info.name);
           const LayerStack* stack = layer ? stack_named(s.input, layer->stack) : nullptr;
@@ -317,7 +317,7 @@ class Enumerator {
   void report_uncovered(const std::vector<OutputModule>& modules, const Below& below, const IsRest& is_rest) {
     if (std::any_of(modules.begin(), modules.end(), is_rest) || diagnostics_.has_errors()) return;
     std::vector<std::string> left;
-    for (const StoredTensor& t : plan_.inputs[static_cast<std::size_t>(plan_.donor)].checkpoint.tensors()) {
+    for (const ViewTensor& t : plan_.inputs[static_cast<std::size_t>(plan_.donor)].view->tensors()) {
       if (std::none_of(modules.begin(), modules.end(), [&](const OutputModule& m) { return below(m.name, t.info.name); })) {
         left.push_back(printable(t.info.name));
       }

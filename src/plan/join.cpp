@@ -58,7 +58,7 @@ class Joiner {
   std::string model_name(int i) const { return input(i).ref.text(); }
 
   std::optional<SourceTensor> find(const TensorUse& use) {
-    const StoredTensor* tensor = input(use.input).checkpoint.find(use.name);
+    const ViewTensor* tensor = input(use.input).view->find(use.name);
     if (tensor == nullptr) {
       missing_[use.input].push_back(use.name);
       return std::nullopt;
@@ -166,7 +166,8 @@ class Joiner {
     const auto kernel = plan_.method->make_kernel(kernel_spec(job, params, 0));
     note_untaken(params.global, job);
     for (const Params& p : params.models) note_untaken(p, job);
-    const bool same_type = job.sources.size() == 1 && job.sources.front().tensor->info.dtype == job.info.dtype;
+    const bool same_type =
+        job.sources.size() == 1 && job.sources.front().tensor->info.dtype == job.info.dtype && job.sources.front().tensor->has_one_dtype();
     if (kernel->copies_input() && same_type) {
       job.kind = Job::Kind::kCopy;
       job.copy_reason = "the method copies this input";
@@ -194,7 +195,7 @@ class Joiner {
       std::vector<std::string> shown;
       for (const std::string& n : names) shown.push_back(printable(n));
       std::vector<std::string> all;
-      for (const StoredTensor& t : input(model).checkpoint.tensors()) all.push_back(t.info.name);
+      for (const ViewTensor& t : input(model).view->tensors()) all.push_back(t.info.name);
       const auto near = nearest_name(names.front(), all);
       std::string hint = near ? fmt::format("the nearest name there is {}", printable(*near)) : std::string();
       const bool only_heads = std::all_of(names.begin(), names.end(), [](const std::string& n) { return role_of(n) == Role::kHead; });

@@ -31,7 +31,8 @@ void open_inputs(Plan& plan, Diagnostics& diagnostics) {
       if (!d.message.starts_with(printable(*path, 400) + ": ")) d.message = fmt::format("{}: {}", ref.text(), d.message);
       diagnostics.add(std::move(d));
     }
-    plan.inputs.push_back({ref, *path, std::move(checkpoint)});
+    auto view = std::make_shared<const ModelView>(plain_view(static_cast<int>(plan.inputs.size()), checkpoint));
+    plan.inputs.push_back({ref, *path, std::move(checkpoint), std::move(view)});
   }
 }
 

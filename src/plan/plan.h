@@ -13,6 +13,7 @@
 #include "crucible/checkpoint.h"
 #include "crucible/error.h"
 #include "methods/method.h"
+#include "plan/view.h"
 #include "recipe/recipe.h"
 
 namespace crucible {
@@ -40,11 +41,12 @@ struct PlanInput {
   ModelRef ref;
   std::string path;
   Checkpoint checkpoint;
+  std::shared_ptr<const ModelView> view;  // its tensors under the output's names
 };
 
 struct SourceTensor {
-  int input = 0;                         // index into Plan::inputs
-  const StoredTensor* tensor = nullptr;  // owned by that checkpoint
+  int input = 0;                       // index into Plan::inputs
+  const ViewTensor* tensor = nullptr;  // of that input's view
 };
 
 // One output tensor.

@@ -111,7 +111,7 @@ void add_sparsity(Json& out, const ModelMeasure& m, const double* planned, const
 Json source_json(const Job& job, std::size_t i, const Measure& measure, const KeptPlan& kept, ParameterSets& sets) {
   const SourceTensor& source = job.sources[i];
   Json out = {{"input", source.input}};
-  if (source.tensor->info.name != job.info.name) out["tensor"] = source.tensor->info.name;
+  if (std::string stored = source.tensor->stored_name(); stored != job.info.name) out["tensor"] = std::move(stored);
   out["parameters"] = sets.index(job.models[i]);
   const double* planned = i < kept.kept.size() ? &kept.kept[i] : nullptr;
   const auto [before, after] = l1_norms_of(measure, i);

@@ -23,8 +23,11 @@ std::int64_t worker_bytes(const Job& job, const Kernel* kernel) {
   const std::int64_t elems = job.tiling.tile_elems;
   const auto inputs = static_cast<std::int64_t>(job.sources.size() + (job.base ? 1 : 0));
   std::int64_t widest = facts(job.info.dtype).bits / 8;
-  for (const SourceTensor& s : job.sources) widest = std::max<std::int64_t>(widest, facts(s.tensor->info.dtype).bits / 8);
-  if (job.base) widest = std::max<std::int64_t>(widest, facts(job.base->tensor->info.dtype).bits / 8);
+  const auto widen = [&widest](const SourceTensor& s) {
+    for (const Piece& p : s.tensor->pieces) widest = std::max<std::int64_t>(widest, facts(p.tensor->info.dtype).bits / 8);
+  };
+  for (const SourceTensor& s : job.sources) widen(s);
+  if (job.base) widen(*job.base);
   // Selection has 131,072 counters of 8 bytes a model at most.
   const std::int64_t counters = static_cast<std::int64_t>(job.sources.size()) * (std::int64_t{1} << 20);
   return elems * (4 * (inputs + 1) + widest) + kernel->scratch_bytes() + counters;

@@ -35,8 +35,8 @@ class TileReader {
   std::int64_t bytes_read() const noexcept { return bytes_read_.load(); }
 
  private:
-  const float* read_floats(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, std::vector<float>& values,
-                           TileBuffers& buffers);
+  const float* read_input(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, std::vector<float>& values,
+                          TileBuffers& buffers);
 
   const Plan& plan_;
   std::atomic<std::int64_t> bytes_read_{0};

@@ -1,0 +1,33 @@
+// The embedding and the head of a network, and whether they are one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crucible/tensor.h"
+
+namespace crucible {
+
+struct VocabularyFacts {
+  std::string embedding;  // tensor of the input token embedding, [rows, hidden]; empty when there is none
+  std::string head;       // tensor of the output projection onto the vocabulary; empty when none is stored
+  std::int64_t rows = 0;  // of the embedding, else of the head
+
+  std::optional<std::int64_t> config_size;  // vocab_size of config.json
+  std::string size_path;                    // where it stands: "vocab_size", "text_config.vocab_size"
+  std::optional<bool> config_tied;          // tie_word_embeddings of config.json
+  std::vector<std::string> tied_paths;      // where it stands; empty when it does not
+
+  // The architecture that config.json names computes logits over the vocabulary (ForCausalLM, LMHeadModel, ...).
+  bool wants_head = false;
+
+  // The head is the embedding: the model wants a head, none is stored, and config.json does not say otherwise.
+  bool is_tied() const noexcept { return !embedding.empty() && head.empty() && wants_head && config_tied.value_or(true); }
+};
+
+// From names, shapes and config.json (JSON text, may be empty).
+VocabularyFacts vocabulary_of(const std::vector<const TensorInfo*>& tensors, const std::string& config_text);
+
+}  // namespace crucible

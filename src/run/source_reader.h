@@ -1,0 +1,20 @@
+// Reads what a job reads: elements or bytes of a view of stored tensors.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace crucible {
+
+// `count` elements from element `begin` on, converted to f32. `raw` is working memory. Thread-safe with one `raw` a thread. Throws Error.
+// Returns the number of bytes read.
+std::int64_t read_floats(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, float* values,
+                         std::vector<std::byte>& raw);
+
+// `size` stored bytes from byte `offset` of the tensor on, as they are. The pieces have one type. Throws Error.
+void read_stored_bytes(const Plan& plan, const SourceTensor& source, std::int64_t offset, std::int64_t size, std::byte* bytes);
+
+}  // namespace crucible
