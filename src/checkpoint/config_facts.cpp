@@ -1,45 +1,15 @@
 #include "checkpoint/config_facts.h"
 
-#include <array>
 #include <vector>
 
 #include "checkpoint/strict_json.h"
 #include "crucible/error.h"
+#include "text/json_spans.h"
 
 namespace crucible {
 namespace {
 
 constexpr int kDepthLimit = 128;
-
-// Python writes NaN and Infinity, which are no JSON. As null they leave everything else readable.
-std::string without_python_literals(std::string_view text) {
-  constexpr std::array<std::string_view, 3> kLiterals = {"-Infinity", "Infinity", "NaN"};
-  std::string out;
-  out.reserve(text.size());
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size();) {
-    const char c = text[i];
-    if (in_string && c == '\\' && i + 1 < text.size()) {
-      out += text.substr(i, 2);
-      i += 2;
-      continue;
-    }
-    if (c == '"') in_string = !in_string;
-    std::size_t skip = 0;
-    for (const std::string_view literal : kLiterals) {
-      if (!in_string && text.substr(i).starts_with(literal)) skip = literal.size();
-      if (skip > 0) break;
-    }
-    if (skip > 0) {
-      out += "null";
-      i += skip;
-    } else {
-      out += c;
-      ++i;
-    }
-  }
-  return out;
-}
 
 class ConfigReader : public JsonReader {
  public:
@@ -118,9 +88,7 @@ class AlgoReader : public JsonReader {
 }  // namespace
 
 ConfigFacts parse_config_facts(std::string_view text) {
-  constexpr std::string_view kMark = "\xEF\xBB\xBF";
-  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
-  const std::string clean = without_python_literals(text);
+  const std::string clean = to_standard_json(text);
   ConfigFacts facts;
   ConfigReader reader(facts);
   read_json(clean, reader);

@@ -164,7 +164,9 @@ class Enumerator {
     for (const SliceView& view : views) add_layers(view, reference->name, layers);
     add_outside(views, covers);
     report_left_out(views, covers);
-    if (!reference->config_key.empty()) out_.layer_counts.emplace_back(reference->config_key, layers);
+    if (!reference->config_key.empty()) {
+      out_.config_changes.push_back({reference->config_key, std::to_string(layers), "the number of layers of the output"});
+    }
   }
 
   template <typename Covers>

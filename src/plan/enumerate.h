@@ -26,8 +26,7 @@ struct LogicalTensor {
 struct Enumeration {
   std::vector<LogicalTensor> tensors;  // in model order: before the layers, the layers, after them
   std::vector<std::string> layer_map;
-  // Layer counts to write to config.json: dotted key -> count.
-  std::vector<std::pair<std::string, std::int64_t>> layer_counts;
+  std::vector<ConfigChange> config_changes;  // what the choice of layers changes in config.json
 };
 
 // Finds the input of a model reference; CHECKs that it was opened.

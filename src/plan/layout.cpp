@@ -40,16 +40,6 @@ std::string index_text(const Plan& plan) {
   return index.dump(2) + "\n";
 }
 
-void set_dtype(Json& config, std::string_view name) {
-  bool found = false;
-  for (const char* key : {"torch_dtype", "dtype"}) {
-    if (!config.contains(key)) continue;
-    config[key] = name;
-    found = true;
-  }
-  if (!found) config["torch_dtype"] = name;
-}
-
 }  // namespace
 
 void lay_out(Plan& plan) {
@@ -77,33 +67,6 @@ void lay_out(Plan& plan) {
     return a.file != b.file ? a.file < b.file : a.offset != b.offset ? a.offset < b.offset : a.info.name < b.info.name;
   });
   if (plan.files.size() > 1) plan.index_text = index_text(plan);
-}
-
-std::string edit_config(const std::string& config_text, std::optional<DType> dtype,
-                        const std::vector<std::pair<std::string, std::int64_t>>& layer_counts, Diagnostics& diagnostics) {
-  if (config_text.empty() || (!dtype && layer_counts.empty())) return config_text;
-  Json config = Json::parse(config_text, nullptr, false);
-  if (!config.is_object()) {
-    diagnostics.notice({},
-                       "config.json is not standard JSON (NaN or Infinity?): it is copied as it is, without the new dtype or layer count");
-    return config_text;
-  }
-  if (dtype) {
-    set_dtype(config, facts(*dtype).torch_name);
-    for (auto& [key, value] : config.items()) {
-      if (value.is_object() && (value.contains("torch_dtype") || value.contains("dtype"))) set_dtype(value, facts(*dtype).torch_name);
-    }
-  }
-  for (const auto& [path, count] : layer_counts) {
-    Json* at = &config;
-    std::string_view rest = path;
-    for (std::size_t dot = rest.find('.'); dot != std::string_view::npos; dot = rest.find('.')) {
-      at = &(*at)[std::string(rest.substr(0, dot))];
-      rest.remove_prefix(dot + 1);
-    }
-    (*at)[std::string(rest)] = count;
-  }
-  return config.dump(2) + "\n";
 }
 
 }  // namespace crucible

@@ -99,7 +99,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
   }
   if (recipe.base_model) plan.base = input_of(plan, *recipe.base_model);
   plan.donor = plan.base.value_or(0);
-  const Enumeration names = enumerate_tensors(plan, found);
+  Enumeration names = enumerate_tensors(plan, found);
   if (!found.has_errors()) join_tensors(plan, names.tensors, found);
   if (!found.has_errors() && plan.jobs.empty()) found.error(recipe.method_place, "the recipe names no tensor: there is nothing to write");
   if (found.has_errors()) {
@@ -109,7 +109,13 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
   plan.layer_map = names.layer_map;
   lay_out(plan);
   const Checkpoint& donor = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint;
-  plan.config_text = edit_config(donor.config_text(), recipe.out_dtype ? recipe.out_dtype : recipe.dtype, names.layer_counts, found);
+  plan.config_changes = std::move(names.config_changes);
+  if (const auto dtype = recipe.out_dtype ? recipe.out_dtype : recipe.dtype) {
+    for (ConfigChange& change : dtype_changes(donor.config_text(), facts(*dtype).torch_name))
+      plan.config_changes.push_back(std::move(change));
+  }
+  plan.config_changes = effective_changes(donor.config_text(), plan.config_changes);
+  plan.config_text = edit_config(donor.config_text(), plan.config_changes, found);
   if (options.copy_companions) {
     for (const std::string& name : donor.companion_files()) {
       if (name != "config.json") plan.companions.push_back(name);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "arch/config_edit.h"
 #include "base/random.h"
 #include "crucible/checkpoint.h"
 #include "crucible/error.h"
@@ -86,11 +87,12 @@ struct Plan {
   std::optional<int> base;        // index into inputs
   int donor = 0;                  // whose config and companion files are used
   std::vector<PlanFile> files;
-  std::vector<Job> jobs;                // in file and offset order
-  std::string index_text;               // model.safetensors.index.json; empty with one file
-  std::string config_text;              // config.json; empty when the donor has none
-  std::vector<std::string> companions;  // files copied from the donor
-  std::vector<std::string> layer_map;   // "0 <- ./model_a 3", for slices
+  std::vector<Job> jobs;                     // in file and offset order
+  std::string index_text;                    // model.safetensors.index.json; empty with one file
+  std::string config_text;                   // config.json; empty when the donor has none
+  std::vector<ConfigChange> config_changes;  // what it says differently from the donor's
+  std::vector<std::string> companions;       // files copied from the donor
+  std::vector<std::string> layer_map;        // "0 <- ./model_a 3", for slices
   Diagnostics notices;
   std::string digest;  // of everything that decides the output's bytes
 
