@@ -12,6 +12,9 @@ from models import make_family
 from programs import PEERS, read_tensors
 
 
+collect_ignore = ["families"]  # another environment's
+
+
 def pytest_configure(config):
     # mergekit's own, about numpy: nothing to do about them here.
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:mergekit")
