@@ -37,6 +37,18 @@ OrderKey order_key(const std::string& name) {
   return {comes_before_layers(name) ? 0 : 2, {}, 0, name};
 }
 
+// Tensors of equal keys keep their order.
+void sort_in_model_order(std::vector<LogicalTensor>& tensors) {
+  std::vector<std::pair<OrderKey, std::size_t>> order;
+  order.reserve(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) order.emplace_back(order_key(tensors[i].name), i);
+  std::sort(order.begin(), order.end());
+  std::vector<LogicalTensor> sorted;
+  sorted.reserve(tensors.size());
+  for (const auto& [key, i] : order) sorted.push_back(std::move(tensors[i]));
+  tensors = std::move(sorted);
+}
+
 std::vector<std::string> names_of(const ModelView& view) {
   std::vector<std::string> names;
   for (const ViewTensor& t : view.tensors()) names.push_back(t.info.name);
@@ -60,8 +72,7 @@ class Enumerator {
     } else {
       add_modules(recipe.modules);
     }
-    std::stable_sort(out_.tensors.begin(), out_.tensors.end(),
-                     [](const LogicalTensor& a, const LogicalTensor& b) { return order_key(a.name) < order_key(b.name); });
+    sort_in_model_order(out_.tensors);
     return std::move(out_);
   }
 

@@ -1,7 +1,8 @@
 #include "plan/layout.h"
 
 #include <algorithm>
-#include <map>
+#include <string_view>
+#include <unordered_map>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -45,7 +46,7 @@ void lay_out(Plan& plan) {
   const auto shards = split_shards(plan);
   for (std::size_t s = 0; s < shards.size(); ++s) {
     std::vector<SafetensorsEntry> entries;
-    std::map<std::string, std::size_t> job_of;
+    std::unordered_map<std::string_view, std::size_t> job_of;
     for (const std::size_t j : shards[s]) {
       entries.push_back({plan.jobs[j].info, 0, 0});
       job_of[plan.jobs[j].info.name] = j;

@@ -22,6 +22,16 @@ std::string identity(const Params& params) {
   return text;
 }
 
+bool same(const Origin& a, const Origin& b) { return a.level == b.level && a.place == b.place && a.filter == b.filter && a.t == b.t; }
+
+bool same(const Params& a, const Params& b) {
+  if (&a.table() != &b.table()) return false;
+  for (std::size_t i = 0; i < a.table().size(); ++i) {
+    if (a.value(i) != b.value(i) || !same(a.origin(i), b.origin(i))) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::shared_ptr<const Params> ParamResolver::resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels,
@@ -40,13 +50,14 @@ std::shared_ptr<const Params> ParamResolver::resolve_all(const FieldTable& table
       }
       continue;
     }
-    places_used_.insert(key_of(resolved->origin.place));
-    if (resolved->origin.t && in_layers) positions_used_[key_of(resolved->origin.place)].insert(*resolved->origin.t);
+    places_used_.insert(resolved->origin.place);
+    if (resolved->origin.t && in_layers) positions_used_[resolved->origin.place].insert(*resolved->origin.t);
     params->set(i, resolved->value, resolved->origin);
   }
-  const std::string id = identity(*params);
-  const auto [it, fresh] = known_.emplace(id, params);
-  return it->second;
+  // Neighbours mostly have the same: only where they differ is a text worth its price.
+  std::shared_ptr<const Params>& last = last_[owner];
+  if (last == nullptr || !same(*last, *params)) last = known_.emplace(identity(*params), params).first->second;
+  return last;
 }
 
 std::shared_ptr<const Params> ParamResolver::global(const LogicalTensor& tensor) {
@@ -69,7 +80,7 @@ std::shared_ptr<const Params> ParamResolver::model(const LogicalTensor& tensor, 
 void ParamResolver::report_unused_of(const Settings& settings) {
   for (const Setting& setting : settings) {
     for (const Condition& condition : setting.conditions) {
-      if (places_used_.contains(key_of(condition.value.place))) {
+      if (places_used_.contains(condition.value.place)) {
         report_flat_gradient(setting, condition);
         continue;
       }
@@ -85,7 +96,7 @@ void ParamResolver::report_unused_of(const Settings& settings) {
 
 // Points over the layers, and all layers at one place.
 void ParamResolver::report_flat_gradient(const Setting& setting, const Condition& condition) {
-  const auto used = positions_used_.find(key_of(condition.value.place));
+  const auto used = positions_used_.find(condition.value.place);
   if (condition.value.values.size() < 2 || (used != positions_used_.end() && used->second.size() > 1)) return;
   const bool no_layer = used == positions_used_.end();
   const bool last = !no_layer && *used->second.begin() == 1.0;

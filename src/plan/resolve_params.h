@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include "plan/enumerate.h"
 #include "plan/plan.h"
@@ -32,9 +33,16 @@ class ParamResolver {
   const Recipe& recipe_;
   const Method& method_;
   Diagnostics& diagnostics_;
+  struct PlaceOrder {
+    bool operator()(const Place& a, const Place& b) const noexcept {
+      return std::tie(a.line, a.column, a.file) < std::tie(b.line, b.column, b.file);
+    }
+  };
+
   std::map<std::string, std::shared_ptr<const Params>> known_;
-  std::set<std::string> places_used_;
-  std::map<std::string, std::set<double>> positions_used_;  // of gradients, by tensors of layers
+  std::map<std::string, std::shared_ptr<const Params>> last_;  // by model ("" = the whole merge): what was resolved last
+  std::set<Place, PlaceOrder> places_used_;
+  std::map<Place, std::set<double>, PlaceOrder> positions_used_;  // of gradients, by tensors of layers
   std::set<std::string> missing_reported_;
 };
 

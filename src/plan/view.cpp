@@ -32,7 +32,8 @@ ViewTensor whole_tensor(int input, const StoredTensor& stored) {
 }
 
 ModelView::ModelView(std::vector<ViewTensor> tensors) : tensors_(std::move(tensors)) {
-  std::sort(tensors_.begin(), tensors_.end(), [](const ViewTensor& a, const ViewTensor& b) { return a.info.name < b.info.name; });
+  const auto by_name = [](const ViewTensor& a, const ViewTensor& b) { return a.info.name < b.info.name; };
+  if (!std::is_sorted(tensors_.begin(), tensors_.end(), by_name)) std::sort(tensors_.begin(), tensors_.end(), by_name);
   const auto twice = std::adjacent_find(tensors_.begin(), tensors_.end(),
                                         [](const ViewTensor& a, const ViewTensor& b) { return a.info.name == b.info.name; });
   CHECK(twice == tensors_.end(), "tensor {} twice in a view", twice->info.name);
