@@ -1,7 +1,12 @@
 #include "plan/plan.h"
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
 #include <filesystem>
+#include <map>
+#include <system_error>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -16,23 +21,58 @@
 namespace crucible {
 namespace {
 
+struct Opened {
+  ModelRef ref;
+  std::string path;
+  std::optional<Checkpoint> checkpoint;
+  Diagnostics diagnostics;
+  std::exception_ptr failure;
+};
+
+void open_one(Opened& model) noexcept {
+  try {
+    model.checkpoint = Checkpoint::open(model.path, model.diagnostics);
+  } catch (...) {
+    model.failure = std::current_exception();
+  }
+}
+
+// Side by side: the headers of a model with many experts are ten megabytes of JSON.
+void open_all(std::vector<Opened>& models) {
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < models.size(); i = next++) open_one(models[i]);
+  };
+  std::vector<std::jthread> helpers;
+  const std::size_t wanted = std::min<std::size_t>(models.size(), std::max(1U, std::thread::hardware_concurrency()));
+  try {
+    for (std::size_t i = 1; i < wanted; ++i) helpers.emplace_back(work);
+  } catch (const std::system_error&) {
+    // No more threads to be had: this one does the rest.
+  }
+  work();
+}
+
 void open_inputs(Plan& plan, Diagnostics& diagnostics) {
   LocateOptions locate;
   locate.recipe_folder = std::filesystem::path(plan.recipe.file).parent_path().string();
   locate.model_dirs = plan.options.model_dirs;
+  std::vector<Opened> models;
   for (const ModelRef& ref : plan.recipe.referenced_models()) {
-    const auto path = locate_model(ref.model.path, ref.model.revision, ref.place, locate, diagnostics);
-    if (!path) continue;
-    Diagnostics mine;
-    Checkpoint checkpoint = Checkpoint::open(*path, mine);
-    for (Diagnostic d : mine.items()) {
+    if (auto path = locate_model(ref.model.path, ref.model.revision, ref.place, locate, diagnostics))
+      models.push_back({ref, *path, {}, {}, {}});
+  }
+  open_all(models);
+  for (Opened& model : models) {
+    if (model.failure) std::rethrow_exception(model.failure);
+    for (Diagnostic d : model.diagnostics.items()) {
       // A fault of a model is shown with the line of the recipe that names it.
-      if (d.place.file.empty()) d.place = ref.place;
-      if (!d.message.starts_with(printable(*path, 400) + ": ")) d.message = fmt::format("{}: {}", ref.text(), d.message);
+      if (d.place.file.empty()) d.place = model.ref.place;
+      if (!d.message.starts_with(printable(model.path, 400) + ": ")) d.message = fmt::format("{}: {}", model.ref.text(), d.message);
       diagnostics.add(std::move(d));
     }
-    auto view = std::make_shared<const ModelView>(plain_view(static_cast<int>(plan.inputs.size()), checkpoint));
-    plan.inputs.push_back({ref, *path, std::move(checkpoint), std::move(view)});
+    auto view = std::make_shared<const ModelView>(plain_view(static_cast<int>(plan.inputs.size()), *model.checkpoint));
+    plan.inputs.push_back({model.ref, model.path, std::move(*model.checkpoint), std::move(view)});
   }
 }
 
@@ -154,12 +194,15 @@ PlanSurvey make_plan_survey(const Plan& plan, Findings& findings) {
   PlanSurvey made;
   if (plan.method->make_survey == nullptr) return made;
   std::vector<KernelSpec> specs;
+  std::map<std::pair<const Params*, std::vector<std::shared_ptr<const Params>>>, const BoundParams*> bound_of;
   for (std::size_t j = 0; j < plan.jobs.size(); ++j) {
     const Job& job = plan.jobs[j];
     if (job.kind != Job::Kind::kMerge) continue;
     made.jobs.push_back(j);
-    made.params.push_back(std::make_unique<BoundParams>(bind_params(job)));
-    specs.push_back(kernel_spec(job, *made.params.back(), 0));
+    // Most jobs share their parameters, and a copy for each of fifty thousand would weigh more than all the rest of the plan.
+    const BoundParams*& bound = bound_of[{job.global.get(), {job.models.begin(), job.models.end()}}];
+    if (bound == nullptr) bound = made.params.emplace_back(std::make_unique<BoundParams>(bind_params(job))).get();
+    specs.push_back(kernel_spec(job, *bound, 0));
     specs.back().job = j;
   }
   made.survey = plan.method->make_survey(specs, findings);
