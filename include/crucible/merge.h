@@ -18,6 +18,14 @@ enum class UnusedParameters { kError, kNotice };
 // What to do with an output folder that exists and is not empty.
 enum class ExistingOutput { kRefuse, kReplace };
 
+// What becomes of a tensor that some of the models have and others lack, where no difference of spelling explains it.
+enum class MissingTensors {
+  kError,
+  kIntersection,  // it is left out of the output
+  kUnion,         // it is merged from the models that have it
+  kDonor,         // the same, but the output has no tensor that the base (or first model) lacks: it stays that network
+};
+
 // Whether the merge is measured and held against what its parameters promise. Costs a few per cent of the time.
 enum class Auditing { kOn, kOff };
 
@@ -36,6 +44,7 @@ struct MergeRequest {
   std::uint64_t seed = 42;
   std::int64_t shard_bytes = 5'000'000'000;  // largest weight file, in bytes of tensor data; 0 = one file
   UnusedParameters unused = UnusedParameters::kError;
+  MissingTensors missing = MissingTensors::kError;
   bool notices_are_errors = false;
 
   // What is written beside the weights.

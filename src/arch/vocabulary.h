@@ -23,8 +23,8 @@ struct VocabularyFacts {
   // The architecture that config.json names computes logits over the vocabulary (ForCausalLM, LMHeadModel, ...).
   bool wants_head = false;
 
-  // The head is the embedding: the model wants a head, none is stored, and config.json does not say otherwise.
-  bool is_tied() const noexcept { return !embedding.empty() && head.empty() && wants_head && config_tied.value_or(true); }
+  // The head is the embedding: none is stored, and config.json says so, or names a class that needs one and does not say otherwise.
+  bool is_tied() const noexcept { return !embedding.empty() && head.empty() && config_tied.value_or(wants_head); }
 };
 
 // From names, shapes and config.json (JSON text, may be empty).

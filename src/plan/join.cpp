@@ -6,8 +6,11 @@
 
 #include <fmt/format.h>
 
+#include "arch/align.h"
 #include "arch/layers.h"
 #include "base/text_util.h"
+#include "base/units.h"
+#include "plan/align_models.h"
 #include "plan/resolve_params.h"
 
 namespace crucible {
@@ -44,6 +47,7 @@ class Joiner {
   void run(const std::vector<LogicalTensor>& tensors) {
     for (const LogicalTensor& tensor : tensors) join(tensor);
     report_missing();
+    report_partial();
     report_shapes();
     if (diagnostics_.has_errors()) return;
     resolver_.report_unused();
@@ -57,24 +61,14 @@ class Joiner {
   const PlanInput& input(int i) const { return plan_.inputs[static_cast<std::size_t>(i)]; }
   std::string model_name(int i) const { return input(i).ref.text(); }
 
-  std::optional<SourceTensor> find(const TensorUse& use) {
+  std::optional<SourceTensor> find(const TensorUse& use) const {
     const ViewTensor* tensor = input(use.input).view->find(use.name);
-    if (tensor == nullptr) {
-      missing_[use.input].push_back(use.name);
-      return std::nullopt;
-    }
+    if (tensor == nullptr) return std::nullopt;
     return SourceTensor{use.input, tensor};
   }
 
-  void join(const LogicalTensor& logical) {
-    Job job;
-    job.t = logical.t;
-    job.info.name = logical.name;
-    bool complete = true;
-    if (logical.base) {
-      job.base = find(*logical.base);
-      complete = job.base.has_value();
-    }
+  // The models in the order in which the kernel takes them.
+  std::vector<std::size_t> kernel_order(const LogicalTensor& logical) const {
     std::vector<std::size_t> order(logical.sources.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
     if (order_is_free()) {
@@ -83,22 +77,49 @@ class Joiner {
         return model_name(logical.sources[a].input) < model_name(logical.sources[b].input);
       });
     }
+    return order;
+  }
+
+  void join(const LogicalTensor& logical) {
+    Job job;
+    job.t = logical.t;
+    job.info.name = logical.name;
+    std::vector<TensorUse> lacking;
+    if (logical.base && !(job.base = find(*logical.base))) lacking.push_back(*logical.base);
     std::vector<const TensorUse*> uses;
-    std::optional<SourceTensor> first_listed;
-    for (const std::size_t i : order) {
+    std::optional<SourceTensor> first_listed;  // the model that the recipe lists first, of those that have the tensor
+    std::size_t first_place = logical.sources.size();
+    for (const std::size_t i : kernel_order(logical)) {
       const TensorUse& use = logical.sources[i];
-      if (auto source = find(use)) {
-        if (i == 0) first_listed = source;
-        job.sources.push_back(*source);
-        job.source_inputs.push_back(source->input);
-        uses.push_back(&use);
-      } else {
-        complete = false;
+      const auto source = find(use);
+      if (!source) {
+        lacking.push_back(use);
+        continue;
       }
+      if (i < first_place) {
+        first_place = i;
+        first_listed = source;
+      }
+      job.sources.push_back(*source);
+      job.source_inputs.push_back(source->input);
+      uses.push_back(&use);
     }
-    if (!complete || !same_shapes(job)) return;
+    if (!job.base && !first_listed) {
+      for (const TensorUse& use : lacking) missing_[use.input].push_back(use.name);
+      return;
+    }
     // The base, else the model that the recipe lists first, gives the type: the same one that gives config.json.
     const SourceTensor reference = job.base ? *job.base : *first_listed;
+    if (!lacking.empty()) {
+      const Fate fate = fate_of(job, reference, lacking);
+      if (fate == Fate::kGone) return;
+      if (fate == Fate::kCopied) {
+        make_copy(job, reference, "other models lack this tensor");
+        plan_.jobs.push_back(std::move(job));
+        return;
+      }
+    }
+    if (!same_shapes(job)) return;
     const TensorInfo& stored = reference.tensor->info;
     job.info.shape = stored.shape;
     if (!facts(stored.dtype).mergeable) {
@@ -107,6 +128,38 @@ class Joiner {
       make_merge(job, logical, uses, stored.dtype);
     }
     plan_.jobs.push_back(std::move(job));
+  }
+
+  // What becomes of a tensor that some models lack.
+  enum class Fate { kGone, kCopied, kMerged };
+  Fate fate_of(const Job& job, const SourceTensor& reference, const std::vector<TensorUse>& lacking) {
+    const ViewTensor* donors = input(plan_.donor).view->find(job.info.name);
+    const TensorInfo& info = reference.tensor->info;
+    // Loaders make these buffers themselves: the output has them where the donor does.
+    if (is_spare_buffer(info) || !facts(info.dtype).mergeable) {
+      if (donors == nullptr) {
+        spare_left_.push_back(job.info.name);
+        return Fate::kGone;
+      }
+      spare_kept_.push_back(job.info.name);
+      return Fate::kCopied;
+    }
+    const MissingTensors policy = plan_.options.missing;
+    if (policy == MissingTensors::kError) {
+      for (const TensorUse& use : lacking) missing_[use.input].push_back(use.name);
+      return Fate::kGone;
+    }
+    if (policy == MissingTensors::kIntersection || (policy == MissingTensors::kDonor && donors == nullptr)) {
+      left_out_.push_back(job.info.name);
+      return Fate::kGone;
+    }
+    const bool lost_base = plan_.method->base == BaseRule::kRequired && !job.base;
+    if (lost_base || static_cast<int>(job.sources.size()) < plan_.method->min_models) {
+      copied_.push_back(job.info.name);
+      return Fate::kCopied;
+    }
+    partly_.push_back(job.info.name);
+    return Fate::kMerged;
   }
 
   bool order_is_free() const {
@@ -127,17 +180,22 @@ class Joiner {
     return true;
   }
 
-  static void make_copy(Job& job, const SourceTensor& source, std::string reason) {
+  void make_copy(Job& job, const SourceTensor& source, std::string reason) const {
+    const TensorInfo& stored = source.tensor->info;
     job.kind = Job::Kind::kCopy;
-    job.info.dtype = source.tensor->info.dtype;
-    job.bytes = source.tensor->bytes;
+    job.info.dtype = facts(stored.dtype).mergeable ? output_dtype(stored.dtype) : stored.dtype;
+    job.info.shape = stored.shape;
+    job.bytes = job.info.dtype == stored.dtype ? source.tensor->bytes : byte_count(job.info);
     job.copy_reason = std::move(reason);
+    job.base.reset();
     job.sources = {source};
+    job.source_inputs = {source.input};
   }
 
+  DType output_dtype(DType stored) const { return plan_.recipe.out_dtype.value_or(plan_.recipe.dtype.value_or(stored)); }
+
   void make_merge(Job& job, const LogicalTensor& logical, const std::vector<const TensorUse*>& uses, DType stored) {
-    const Recipe& recipe = plan_.recipe;
-    job.info.dtype = recipe.out_dtype.value_or(recipe.dtype.value_or(stored));
+    job.info.dtype = output_dtype(stored);
     job.bytes = byte_count(job.info);
     job.tiling = make_tiling(job.info.shape, plan_.method->grain);
     job.global = resolver_.global(logical);
@@ -197,14 +255,30 @@ class Joiner {
       std::vector<std::string> all;
       for (const ViewTensor& t : input(model).view->tensors()) all.push_back(t.info.name);
       const auto near = nearest_name(names.front(), all);
-      std::string hint = near ? fmt::format("the nearest name there is {}", printable(*near)) : std::string();
+      std::string hint = near ? fmt::format("the nearest name there is {}; ", printable(*near)) : std::string();
       const bool only_heads = std::all_of(names.begin(), names.end(), [](const std::string& n) { return role_of(n) == Role::kHead; });
-      if (only_heads) hint = "a model with tied embeddings has no head of its own: merging tied with untied models is not supported yet";
+      if (only_heads) hint = "its config.json does not say that the embedding is its head (tie_word_embeddings); ";
       diagnostics_.error(input(model).ref.place,
                          fmt::format("{} lacks {} that other models have: {}", model_name(model),
                                      names.size() == 1 ? "a tensor" : fmt::format("{} tensors", names.size()), join_names(shown, 4)),
-                         hint);
+                         hint + "--allow-missing merges such tensors from the models that have them");
     }
+  }
+
+  void note(const std::vector<std::string>& names, std::string_view what) {
+    if (names.empty()) return;
+    std::vector<std::string> shown;
+    for (const std::string& n : names) shown.push_back(printable(n));
+    diagnostics_.notice(
+        {}, fmt::format("{} {}: {}", render_count(static_cast<std::int64_t>(names.size()), "tensor"), what, join_names(shown, 4)));
+  }
+
+  void report_partial() {
+    note(spare_kept_, "that some models lack, buffers that every loader makes itself, copied from the one that gives config.json");
+    note(spare_left_, "left out, buffers that every loader makes itself and the model that gives config.json lacks");
+    note(left_out_, "left out, because some models lack them");
+    note(copied_, "copied, because the method cannot do without the models that lack them");
+    note(partly_, "merged from the models that have them; some lack them");
   }
 
   void report_shapes() {
@@ -223,7 +297,8 @@ class Joiner {
       const bool vocabulary = rows_only && (role_of(name) == Role::kEmbedding || role_of(name) == Role::kHead);
       diagnostics_.error(
           plan_.recipe.method_place, fmt::format("tensor {} does not have one shape: {}", printable(name), join_names(table)),
-          vocabulary ? "the vocabularies differ in size; merging those needs tokenizer work, which is not supported yet" : "");
+          vocabulary ? "the vocabularies differ in more than padding; merging those is not supported yet:" + render_vocabularies(plan_)
+                     : std::string());
     }
     if (differing_.size() > kShown) {
       diagnostics_.error(plan_.recipe.method_place, fmt::format("{} more tensors differ in shape", differing_.size() - kShown));
@@ -253,6 +328,7 @@ class Joiner {
   ParamResolver resolver_;
   CollectedFindings findings_;
   std::map<int, std::vector<std::string>> missing_;
+  std::vector<std::string> spare_kept_, spare_left_, left_out_, copied_, partly_;  // output names, by what became of them
   std::vector<std::pair<std::string, std::vector<SourceTensor>>> differing_;
   std::map<std::string, std::pair<Place, std::string>> untaken_;  // parameter -> where it is given, the first tensor
 };

@@ -1,6 +1,7 @@
 #include "plan/plan.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <exception>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "base/hash.h"
 #include "base/text_util.h"
 #include "checkpoint/locate.h"
+#include "plan/align_models.h"
 #include "plan/enumerate.h"
 #include "plan/join.h"
 #include "plan/layout.h"
@@ -20,6 +22,9 @@
 
 namespace crucible {
 namespace {
+
+// In the order of MissingTensors.
+constexpr std::array<std::string_view, 4> kMissingNames = {"error", "intersection", "union", "donor"};
 
 struct Opened {
   ModelRef ref;
@@ -96,6 +101,7 @@ std::string digest_of(const Plan& plan) {
   add(CRUCIBLE_VERSION);
   add(canonical_text(plan.recipe));
   add(fmt::format("seed {}", plan.options.seed));
+  if (plan.options.missing != MissingTensors::kError) add(fmt::format("missing {}", to_string(plan.options.missing)));
   for (const PlanInput& input : plan.inputs) {
     add(input.ref.text());
     for (const WeightFile& file : input.checkpoint.files()) add(fmt::format("{} {} {}", file.name, file.size_bytes, file.header_hash));
@@ -106,6 +112,15 @@ std::string digest_of(const Plan& plan) {
 }
 
 }  // namespace
+
+std::string_view to_string(MissingTensors missing) noexcept { return kMissingNames[static_cast<std::size_t>(missing)]; }
+
+std::optional<MissingTensors> parse_missing_tensors(std::string_view text) noexcept {
+  for (std::size_t i = 0; i < kMissingNames.size(); ++i) {
+    if (kMissingNames[i] == text) return static_cast<MissingTensors>(i);
+  }
+  return std::nullopt;
+}
 
 std::int64_t Plan::data_bytes() const noexcept {
   std::int64_t sum = 0;
@@ -139,6 +154,11 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
   }
   if (recipe.base_model) plan.base = input_of(plan, *recipe.base_model);
   plan.donor = plan.base.value_or(0);
+  align_models(plan, found);
+  if (found.has_errors()) {
+    finish();
+    return plan;
+  }
   Enumeration names = enumerate_tensors(plan, found);
   if (!found.has_errors()) join_tensors(plan, names.tensors, found);
   if (!found.has_errors() && plan.jobs.empty()) found.error(recipe.method_place, "the recipe names no tensor: there is nothing to write");

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "crucible/checkpoint.h"
 #include "crucible/error.h"
+#include "crucible/merge.h"
 #include "methods/method.h"
 #include "plan/view.h"
 #include "recipe/recipe.h"
@@ -22,12 +23,9 @@ namespace crucible {
 inline constexpr std::uint64_t kDefaultSeed = 42;
 inline constexpr std::int64_t kDefaultShardBytes = 5'000'000'000;
 
-// What becomes of a tensor that some of the models have and others lack.
-enum class MissingTensors {
-  kError,
-  kIntersection,  // it is left out of the output
-  kUnion,         // it is merged from the models that have it
-};
+// "error", "intersection", "union", "donor": as the record names them.
+std::string_view to_string(MissingTensors missing) noexcept;
+std::optional<MissingTensors> parse_missing_tensors(std::string_view text) noexcept;
 
 struct PlanOptions {
   std::vector<std::pair<std::string, std::string>> model_dirs;  // model id -> folder
@@ -54,7 +52,7 @@ struct SourceTensor {
 struct Job {
   enum class Kind {
     kMerge,
-    kCopy,  // the stored bytes of sources[0]
+    kCopy,  // the stored bytes of sources[0], converted only where `converts`
   };
   Kind kind = Kind::kMerge;
   TensorInfo info;          // name, type and shape of the output
@@ -70,6 +68,11 @@ struct Job {
   Tiling tiling;                                      // kMerge
   double t = 0;                                       // gradient position
   std::string copy_reason;                            // kCopy: why nothing is computed
+
+  // A copy whose type is not the stored one.
+  bool converts() const noexcept {
+    return kind == Kind::kCopy && (sources.front().tensor->info.dtype != info.dtype || !sources.front().tensor->has_one_dtype());
+  }
 };
 
 // One weight file of the output.

@@ -105,6 +105,7 @@ Plan plan_request(const MergeRequest& request, Diagnostics& diagnostics) {
     options.seed = request.seed;
     options.shard_bytes = request.shard_bytes;
     options.copy_companions = request.copy_companions;
+    options.missing = request.missing;
     Diagnostics of_plan;
     plan = make_plan(recipe, options, of_plan);
     found.append(of_plan);

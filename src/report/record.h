@@ -63,6 +63,7 @@ struct Record {
   std::string method;
   std::uint64_t seed = 0;
   std::int64_t shard_bytes = 0;
+  MissingTensors missing = MissingTensors::kError;
   std::string plan_digest;
   std::vector<Input> inputs;
   std::vector<File> files;

@@ -117,6 +117,12 @@ Record read_record(const Json& json, const std::string& folder) {
   record.method = root.at("method").text();
   record.seed = root.at("seed").natural();
   record.shard_bytes = root.at("shard_bytes").integer();
+  if (root.has("missing_tensors")) {
+    const View missing = root.at("missing_tensors");
+    const auto policy = parse_missing_tensors(missing.text());
+    if (!policy) missing.wrong("error, intersection, union or donor");
+    record.missing = *policy;
+  }
   record.plan_digest = root.at("plan_digest").hash();
   root.at("inputs").each([&](const View& v) { record.inputs.push_back(read_input(v, folder)); });
   root.at("files").each([&](const View& v) {

@@ -268,6 +268,7 @@ Json make_record(const Plan& plan, const RunResult& result, const RunSummary& su
                  {"formula", plan.method->formula},
                  {"seed", plan.options.seed},
                  {"shard_bytes", plan.options.shard_bytes},
+                 {"missing_tensors", to_string(plan.options.missing)},
                  {"plan_digest", plan.digest},
                  {"inputs", inputs_json(plan, written, output_folder)}};
   record["files"] = Json::array();

@@ -119,6 +119,7 @@ Plan plan_again(const Record& record, const VerifyOptions& options, Diagnostics&
   plan_with.model_dirs.insert(plan_with.model_dirs.end(), recorded.begin(), recorded.end());
   plan_with.seed = record.seed;
   plan_with.shard_bytes = record.shard_bytes;
+  plan_with.missing = record.missing;
   return make_plan(recipe, plan_with, diagnostics);
 }
 

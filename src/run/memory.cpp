@@ -19,7 +19,8 @@ constexpr std::int64_t kCopyBufferBytes = std::int64_t{1} << 20;
 
 // Buffers of a worker for one job: raw bytes in and out, f32 of every input and of the output, the kernel's scratch and counters.
 std::int64_t worker_bytes(const Job& job, const Kernel* kernel) {
-  if (job.kind == Job::Kind::kCopy) return kCopyBufferBytes;
+  // A copy that is converted: read, as f32, and written, each at most four bytes for one of the output.
+  if (job.kind == Job::Kind::kCopy) return job.converts() ? 9 * kCopyBufferBytes : kCopyBufferBytes;
   const std::int64_t elems = job.tiling.tile_elems;
   const auto inputs = static_cast<std::int64_t>(job.sources.size() + (job.base ? 1 : 0));
   std::int64_t widest = facts(job.info.dtype).bits / 8;

@@ -226,7 +226,8 @@ class Scheduler {
   void copy_chunk(const Job& job, std::int64_t chunk, Worker& worker) {
     const std::int64_t at = chunk * kCopyChunk;
     const std::int64_t size = std::min(kCopyChunk, job.bytes - at);
-    const std::byte* bytes = reader_.read_bytes(job.sources.front(), at, size, worker.buffers);
+    const std::byte* bytes =
+        job.converts() ? reader_.convert(job, at, size, worker.buffers) : reader_.read_bytes(job.sources.front(), at, size, worker.buffers);
     sink_.write(job, job.file, job.offset + at, bytes, static_cast<std::size_t>(size));
     report(size, job);
   }

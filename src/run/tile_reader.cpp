@@ -1,6 +1,11 @@
 #include "run/tile_reader.h"
 
+#include <fmt/format.h>
+
+#include "base/text_util.h"
 #include "run/source_reader.h"
+#include "simd/ops.h"
+#include "tensor/convert.h"
 
 namespace crucible {
 
@@ -21,6 +26,22 @@ const std::byte* TileReader::read_bytes(const SourceTensor& source, std::int64_t
   std::byte* raw = buffers.raw_bytes(size);
   read_stored_bytes(plan_, source, offset, size, raw);
   bytes_read_ += size;
+  return raw;
+}
+
+const std::byte* TileReader::convert(const Job& job, std::int64_t offset, std::int64_t size, TileBuffers& buffers) {
+  const std::int64_t elem = facts(job.info.dtype).bits / 8;
+  const std::int64_t count = size / elem;
+  if (buffers.inputs.empty()) buffers.inputs.resize(1);
+  std::vector<float>& values = buffers.inputs.front();
+  if (values.size() < static_cast<std::size_t>(count)) values.resize(static_cast<std::size_t>(count));
+  bytes_read_ += read_floats(plan_, job.sources.front(), offset / elem, count, values.data(), buffers.raw);
+  const std::int64_t before = simd::count_nonfinite(values.data(), count);
+  std::byte* raw = buffers.raw_bytes(size);
+  if (store_floats(job.info.dtype, values.data(), raw, count).nonfinite > before) {
+    throw Error(ErrorCode::kNumeric, fmt::format("tensor {} has values that {} cannot hold; use a wider out_dtype",
+                                                 printable(job.info.name), facts(job.info.dtype).torch_name));
+  }
   return raw;
 }
 

@@ -31,6 +31,8 @@ class TileReader {
   TileInputs read(const Job& job, const Tile& tile, TileBuffers& buffers);
   // Stored bytes of a tensor, as they are, into buffers.raw.
   const std::byte* read_bytes(const SourceTensor& source, std::int64_t offset, std::int64_t size, TileBuffers& buffers);
+  // Bytes of a copy in the type of the output, into buffers.raw. Throws Error where a finite value becomes infinite.
+  const std::byte* convert(const Job& job, std::int64_t offset, std::int64_t size, TileBuffers& buffers);
 
   std::int64_t bytes_read() const noexcept { return bytes_read_.load(); }
 

@@ -41,6 +41,9 @@ void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
   app.add_option("--seed", o.request.seed, "seed of all random choices")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_flag("--strict", o.request.notices_are_errors, "treat notices as errors");
   app.add_flag("--allow-unused", o.allow_unused, "parameters that the method does not use are notices, not errors");
+  app.add_flag(
+      "--allow-missing", o.allow_missing,
+      "a tensor that some models lack is merged from those that have it; the output keeps the tensors of the base (or first model)");
   app.add_option("--out-shard-size", o.shard_size, "largest weight file: 5G, 500M, 2GiB, 5B (10^9) or bytes; 0 = one file")
       ->capture_default_str();
   declare_thread_options(app, o);
@@ -84,6 +87,7 @@ MergeRequest make_request(const MergeOptions& o) {
     if (stop_requested().load()) throw Error(ErrorCode::kInterrupted, "interrupted while reading the recipe from standard input");
     if (request.recipe_text.empty()) request.recipe_text = "\n";  // empty text would mean the file
   }
+  if (o.allow_missing) request.missing = MissingTensors::kDonor;
   request.unused = o.allow_unused ? UnusedParameters::kNotice : UnusedParameters::kError;
   request.existing = o.overwrite ? ExistingOutput::kReplace : ExistingOutput::kRefuse;
   request.audit = o.no_audit ? Auditing::kOff : Auditing::kOn;

@@ -22,6 +22,7 @@ struct MergeOptions {
   std::string shard_size = "5G";
   std::string cpu_level;
   bool allow_unused = false;
+  bool allow_missing = false;
   bool overwrite = false;
   bool no_audit = false;
   bool quiet = false;

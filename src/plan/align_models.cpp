@@ -1,0 +1,89 @@
+#include "plan/align_models.h"
+
+#include <map>
+
+#include <fmt/format.h>
+
+#include "arch/align.h"
+#include "arch/config_edit.h"
+#include "base/text_util.h"
+#include "base/units.h"
+
+namespace crucible {
+namespace {
+
+std::vector<const TensorInfo*> infos_of(const Checkpoint& checkpoint) {
+  std::vector<const TensorInfo*> infos;
+  infos.reserve(checkpoint.tensors().size());
+  for (const StoredTensor& t : checkpoint.tensors()) infos.push_back(&t.info);
+  return infos;
+}
+
+bool same_names(const Checkpoint& a, const Checkpoint& b) {
+  const auto& x = a.tensors();
+  const auto& y = b.tensors();
+  if (x.size() != y.size()) return false;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (x[i].info.name != y[i].info.name) return false;
+  }
+  return true;
+}
+
+ViewTensor view_of(int input, const Checkpoint& checkpoint, AlignedTensor aligned) {
+  ViewTensor tensor;
+  tensor.info = std::move(aligned.info);
+  for (const AlignedPiece& p : aligned.pieces) tensor.pieces.push_back({input, &checkpoint.tensors()[p.tensor], p.begin, p.count});
+  const bool is_whole = tensor.pieces.size() == 1 && tensor.pieces.front().count == elem_count(tensor.pieces.front().tensor->info.shape);
+  tensor.bytes = is_whole ? tensor.pieces.front().tensor->bytes : byte_count(tensor.info);
+  if (aligned.is_mapped) tensor.how = "stored as " + tensor.stored_name();
+  return tensor;
+}
+
+// Two stored tensors with one name in the end, or pieces whose elements do not fill whole bytes.
+bool check_view(const std::vector<ViewTensor>& tensors, const PlanInput& input, Diagnostics& diagnostics) {
+  std::map<std::string_view, const ViewTensor*> known;
+  bool good = true;
+  for (const ViewTensor& t : tensors) {
+    const auto [it, fresh] = known.emplace(t.info.name, &t);
+    if (fresh) continue;
+    diagnostics.error(input.ref.place,
+                      fmt::format("{} holds tensor {} in two spellings: {} and {}", input.ref.text(), printable(t.info.name),
+                                  printable(it->second->stored_name()), printable(t.stored_name())));
+    good = false;
+  }
+  return good;
+}
+
+}  // namespace
+
+void align_names_of(Plan& plan, Diagnostics& diagnostics) {
+  const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
+  const auto reference = infos_of(donor.checkpoint);
+  for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+    PlanInput& input = plan.inputs[i];
+    if (static_cast<int>(i) == plan.donor || same_names(input.checkpoint, donor.checkpoint)) continue;
+    const std::string model_type = config_value(input.checkpoint.config_text(), "model_type").value_or("");
+    const std::string bare = model_type.size() > 2 ? model_type.substr(1, model_type.size() - 2) : std::string();
+    Alignment aligned = align_names(reference, infos_of(input.checkpoint), bare);
+    for (const std::string& problem : aligned.problems)
+      diagnostics.error(input.ref.place, fmt::format("{}: {}", input.ref.text(), problem));
+    if (aligned.rules.empty()) continue;
+    for (const AlignedRule& rule : aligned.rules) {
+      diagnostics.notice(input.ref.place, fmt::format("{} spells {} otherwise than {}, and they were matched: {}", input.ref.text(),
+                                                      render_count(rule.tensors, "tensor"), donor.ref.text(), rule.text));
+    }
+    std::vector<ViewTensor> tensors;
+    tensors.reserve(aligned.tensors.size());
+    for (AlignedTensor& t : aligned.tensors) tensors.push_back(view_of(static_cast<int>(i), input.checkpoint, std::move(t)));
+    if (check_view(tensors, input, diagnostics)) input.view = std::make_shared<const ModelView>(std::move(tensors));
+  }
+}
+
+void align_models(Plan& plan, Diagnostics& diagnostics) {
+  align_names_of(plan, diagnostics);
+  if (diagnostics.has_errors()) return;
+  settle_heads(plan, diagnostics);
+  pad_vocabularies(plan, diagnostics);
+}
+
+}  // namespace crucible
