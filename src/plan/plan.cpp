@@ -169,7 +169,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
   plan.layer_map = names.layer_map;
   lay_out(plan);
   const Checkpoint& donor = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint;
-  plan.config_changes = std::move(names.config_changes);
+  std::move(names.config_changes.begin(), names.config_changes.end(), std::back_inserter(plan.config_changes));
   if (const auto dtype = recipe.out_dtype ? recipe.out_dtype : recipe.dtype) {
     for (ConfigChange& change : dtype_changes(donor.config_text(), facts(*dtype).torch_name))
       plan.config_changes.push_back(std::move(change));

@@ -52,7 +52,8 @@ class Settler {
     const auto is_own = [&](const Heads& h) { return has(h) && !h.is_equal; };
     if (std::none_of(heads_.begin(), heads_.end(), has)) return;
     if (std::all_of(heads_.begin(), heads_.end(), has)) {
-      if (std::any_of(heads_.begin(), heads_.end(), is_own)) untie_config(first(is_own));
+      const bool says_tied = heads_[static_cast<std::size_t>(plan_.donor)].facts.config_tied.value_or(false);
+      if (says_tied && std::any_of(heads_.begin(), heads_.end(), is_own)) untie_config(first(is_own));
       return;
     }
     if (std::any_of(heads_.begin(), heads_.end(), is_own)) {

@@ -149,7 +149,7 @@ suite.add("legacy_norms", spelled_otherwise(
 suite.add("legacy_norms_without_prefix", spelled_otherwise(
     {"bert.embeddings.LayerNorm.weight": [H], "bert.encoder.layer.0.output.LayerNorm.weight": [H],
      "bert.encoder.layer.0.output.dense.weight": [H, H]},
-    lambda t: renamed(t, ("^bert.", ""), ("LayerNorm.weight", "LayerNorm.gamma")), "other names for the same parts"))
+    lambda t: renamed(t, ("^bert.", ""), ("LayerNorm.weight", "LayerNorm.gamma")), "matched"))
 
 
 def refused(a, b, *parts, recipe=LINEAR, config_a=None, config_b=None):
