@@ -184,15 +184,16 @@ def llama4_maverick():
     return config, tensors
 
 
-# name -> (maker, parameters of the public model (DeepSeek V3 without the 41,540,496 scales of its 8-bit form), layers of its text stack)
+# name -> (maker, parameters of the public model, layers of its text stack, that stack). DeepSeek V3 is counted without the 41,540,496 scales
+# of its 8-bit form.
 MODELS = {
-    "llama3_70b": (llama3_70b, 70_553_706_496, 80),
-    "mixtral_8x22b": (mixtral_8x22b, 140_620_634_112, 56),
-    "qwen3_235b": (qwen3_235b, 235_093_634_560, 94),
-    "deepseek_v3": (deepseek_v3, 684_489_845_504, 61),
-    "qwen2_5_vl_72b": (qwen2_5_vl_72b, 73_410_777_344, 80),
-    "gemma3_27b": (gemma3_27b, 27_432_406_640, 62),
-    "llama4_maverick": (llama4_maverick, 401_583_781_376, 48),
+    "llama3_70b": (llama3_70b, 70_553_706_496, 80, "model.layers"),
+    "mixtral_8x22b": (mixtral_8x22b, 140_620_634_112, 56, "model.layers"),
+    "qwen3_235b": (qwen3_235b, 235_093_634_560, 94, "model.layers"),
+    "deepseek_v3": (deepseek_v3, 684_489_845_504, 61, "model.layers"),
+    "qwen2_5_vl_72b": (qwen2_5_vl_72b, 73_410_777_344, 80, "model.layers"),
+    "gemma3_27b": (gemma3_27b, 27_432_406_640, 62, "language_model.model.layers"),
+    "llama4_maverick": (llama4_maverick, 401_583_781_376, 48, "language_model.model.layers"),
 }
 
 

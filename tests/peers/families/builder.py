@@ -54,12 +54,15 @@ def make_model(family, config, seed):
     return model
 
 
+def save_model(family, seed, folder, **options):
+    if not folder.exists():
+        make_model(family, make_config(family), seed).save_pretrained(folder, **options)
+    return folder
+
+
 def save_models(family, folder):
     """Folders a (in several files) and b, saved by transformers."""
-    for seed, name in enumerate("ab", 1):
-        if not (folder / name).exists():
-            make_model(family, make_config(family), seed).save_pretrained(folder / name, max_shard_size="60KB" if name == "a" else "5GB")
-    return {name: folder / name for name in "ab"}
+    return {"a": save_model(family, 1, folder / "a", max_shard_size="60KB"), "b": save_model(family, 2, folder / "b")}
 
 
 def load(family, folder):

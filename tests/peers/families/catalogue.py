@@ -230,3 +230,10 @@ FAMILIES = [
     audio("qwen2_audio", "Qwen2AudioForConditionalGeneration", "text", ""),
     audio("voxtral", "VoxtralForConditionalGeneration", "text", ""),
 ]
+
+# Families that transformers saves in the spelling of their release or, asked for it, in its own; and what becomes of a merge of the two.
+OTHER_SPELLINGS = dict.fromkeys((
+    "mixtral", "qwen2_moe", "qwen3_moe", "phimoe", "olmoe", "flex_olmo", "granitemoe", "granitemoeshared", "deepseek_v2", "deepseek_v3",
+    "glm4_moe", "ernie4_5_moe", "hunyuan_v1_moe", "dots1", "longcat_flash", "minimax", "minimax_m2", "jamba", "granitemoehybrid", "lfm2_moe",
+    "qwen3_next", "llava", "llava_next", "qwen2_vl", "qwen2_5_vl", "gemma3", "mistral3", "paligemma", "internvl", "mllama", "qwen2_audio",
+    "voxtral", "gpt_neox", "nemotron_h"), "right") | dict.fromkeys(("vit", "dinov2", "swin", "nomic_bert", "esm"), "refused")

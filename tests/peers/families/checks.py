@@ -47,13 +47,14 @@ def check_self_merge(folders, out):
 class Expected:
     """The models as transformers loads them, and the average of their state dicts by torch."""
 
-    def __init__(self, family, folders):
+    def __init__(self, family, folders, config=None):
         self.family = family
         models = {name: load(family, folder) for name, folder in folders.items()}
         self.source_problem = models["a"][1]
         self.models = {name: model for name, (model, _) in models.items()}
-        self.state = average(*(model.state_dict() for model in self.models.values()), *WEIGHTS.values())
-        model = class_of(family)(self.models["a"].config).eval()
+        states = [model.state_dict() for model in self.models.values()]  # in the order of the recipe's models
+        self.state = average(*states, *WEIGHTS.values())
+        model = class_of(family)(config or self.models["a"].config).eval()
         model.load_state_dict(self.state)
         self.outputs = run(family, model)
 

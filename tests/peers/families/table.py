@@ -3,6 +3,7 @@
 COLUMNS = ("self-merge", "linear", "stack", "mergekit")
 TITLES = {"self-merge": "self-merge", "linear": "linear, loaded", "stack": "stack of two slices", "mergekit": "mergekit 0.1.4, linear"}
 CELLS = {}  # what this run found: family name -> column -> text
+SPELLINGS = {}  # family name -> what became of a merge of two spellings
 
 
 def markdown(families):
