@@ -15,4 +15,5 @@
 #include "crucible/error.h"
 #include "crucible/merge.h"
 #include "crucible/method.h"
+#include "crucible/plan.h"
 #include "crucible/tensor.h"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "crucible/error.h"
+#include "crucible/plan.h"
 
 namespace crucible {
 
@@ -17,14 +18,6 @@ enum class UnusedParameters { kError, kNotice };
 
 // What to do with an output folder that exists and is not empty.
 enum class ExistingOutput { kRefuse, kReplace };
-
-// What becomes of a tensor that some of the models have and others lack, where no difference of spelling explains it.
-enum class MissingTensors {
-  kError,
-  kIntersection,  // it is left out of the output
-  kUnion,         // it is merged from the models that have it
-  kDonor,         // the same, but the output has no tensor that the base (or first model) lacks: it stays that network
-};
 
 // Whether the merge is measured and held against what its parameters promise. Costs a few per cent of the time.
 enum class Auditing { kOn, kOff };

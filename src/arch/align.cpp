@@ -301,12 +301,18 @@ class Aligner {
       rename(other, reference);
     }
     out_.rules.push_back({words(d), tensors});
-    // What is left over (fused tensors and their parts) lies under the same prefix.
-    for (auto& [pattern, kind] : open_other_) {
-      if (find_reference(kind.canonical) != nullptr) continue;
-      if (const auto name = respell(d, kind.canonical); name && !d.other.empty()) kind.canonical = *name;
-      if (d.other.empty() && !kind.canonical.starts_with(d.reference + ".")) prefixed_[pattern] = *respell(d, kind.canonical);
+    differences_.push_back(d);
+  }
+
+  // The names that a pattern of `side` may have on the reference's side: its own, and with each difference that was found. Fused tensors
+  // and their parts differ in more than their prefix, so no difference explains them alone.
+  std::vector<std::string> names_of(const Kind& kind, const std::map<std::string, Kind>& side) const {
+    std::vector<std::string> names = {kind.canonical};
+    if (&side != &open_other_) return names;
+    for (const Difference& d : differences_) {
+      if (auto name = respell(d, kind.canonical)) names.push_back(std::move(*name));
     }
+    return names;
   }
 
   // The patterns of `side` whose canonical names are these; empty when one is missing.
@@ -315,17 +321,14 @@ class Aligner {
     for (const std::string_view part : fusion.parts) {
       if (part.empty()) continue;
       const std::string wanted = stem + std::string(part);
-      const auto it = std::find_if(side.begin(), side.end(), [&](const auto& k) { return canonical_in(k.second) == wanted; });
+      const auto it = std::find_if(side.begin(), side.end(), [&](const auto& k) {
+        const auto names = names_of(k.second, side);
+        return std::find(names.begin(), names.end(), wanted) != names.end();
+      });
       if (it == side.end()) return {};
       patterns.push_back(it->first);
     }
     return patterns;
-  }
-
-  // Under a prefix that all of the other's names lack, where one was found.
-  std::string canonical_in(const Kind& kind) const {
-    const auto it = prefixed_.find(kind.pattern);
-    return it != prefixed_.end() && open_other_.contains(kind.pattern) ? it->second : kind.canonical;
   }
 
   void match_fusions() {
@@ -335,12 +338,15 @@ class Aligner {
         const auto& part_side = other_is_fused ? open_reference_ : open_other_;
         std::vector<Fused> found;
         for (const auto& [pattern, kind] : fused_side) {
-          const std::string canonical = canonical_in(kind);
-          if (!canonical.ends_with(fusion.fused)) continue;
-          const std::string stem = canonical.substr(0, canonical.size() - fusion.fused.size());
-          if (!stem.empty() && stem.back() != '.') continue;
-          const auto parts = all_of(part_side, stem, fusion);
-          if (!parts.empty() && layouts_fit(fusion, kind, part_side, parts)) found.push_back({&fusion, pattern, parts});
+          for (const std::string& name : names_of(kind, fused_side)) {
+            if (!name.ends_with(fusion.fused)) continue;
+            const std::string stem = name.substr(0, name.size() - fusion.fused.size());
+            if (!stem.empty() && stem.back() != '.') continue;
+            const auto parts = all_of(part_side, stem, fusion);
+            if (parts.empty() || !layouts_fit(fusion, kind, part_side, parts)) continue;
+            found.push_back({&fusion, pattern, parts});
+            break;
+          }
         }
         for (Fused& f : found) accept(std::move(f), other_is_fused);
       }
@@ -504,7 +510,7 @@ class Aligner {
   const std::string& model_type_;
   Alignment out_;
   std::map<std::string, Kind> open_reference_, open_other_;  // not explained yet, by pattern
-  std::map<std::string, std::string> prefixed_;              // of the other, under a prefix that it lacks
+  std::vector<Difference> differences_;                      // of prefix or suffix, found
   std::map<std::string, std::string> renames_;
   std::vector<Fused> fusions_;
   std::map<std::string, std::size_t> splits_;                           // fused pattern of the other -> fusion

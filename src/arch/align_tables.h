@@ -23,8 +23,14 @@ inline constexpr std::array kAliases = {
     Alias{"layer_norm.beta", "layer_norm.bias", ""},
     Alias{"weight_g", "parametrizations.weight.original0", ""},
     Alias{"weight_v", "parametrizations.weight.original1", ""},
+    Alias{"embed_out", "lm_head", ""},
+    Alias{"backbone", "model", ""},
+    Alias{"gate.moe_statics", "moe_statics", ""},
+    Alias{"router.layer", "router", ""},
     Alias{"block_sparse_moe", "mlp", ""},
     Alias{"mlp.router", "mlp.gate", ""},
+    Alias{"input_linear.weight", "experts.gate_up_proj", "mlp"},
+    Alias{"output_linear.weight", "experts.down_proj", "mlp"},
     Alias{"w1", "gate_proj", "experts"},
     Alias{"w3", "up_proj", "experts"},
     Alias{"w2", "down_proj", "experts"},
@@ -39,6 +45,7 @@ struct Fusion {
 inline constexpr std::array kFusions = {
     Fusion{"experts.gate_up_proj", {"experts.#.gate_proj.weight", "experts.#.up_proj.weight", ""}, true},
     Fusion{"experts.down_proj", {"experts.#.down_proj.weight", "", ""}, true},
+    Fusion{"experts.up_proj", {"experts.#.up_proj.weight", "", ""}, true},
     Fusion{"qkv_proj.weight", {"q_proj.weight", "k_proj.weight", "v_proj.weight"}},
     Fusion{"qkv_proj.bias", {"q_proj.bias", "k_proj.bias", "v_proj.bias"}},
     Fusion{"W_pack.weight", {"q_proj.weight", "k_proj.weight", "v_proj.weight"}},
@@ -55,9 +62,8 @@ inline constexpr std::array<std::string_view, 22> kExpertsOutIn = {
     "phimoe",   "jamba",     "lfm2_moe",     "solar_open",     "qwen3_5_moe", "glm4_moe_lite"};
 
 // Ends of the names of buffers that every loader makes itself.
-inline constexpr std::array<std::string_view, 8> kSpareBuffers = {
-    "rotary_emb.inv_freq", "rotary_pos_emb.inv_freq", "attn.masked_bias",      "attention.masked_bias",
-    "position_ids",        "token_type_ids",          "rotary_emb.cos_cached", "rotary_emb.sin_cached"};
+inline constexpr std::array<std::string_view, 7> kSpareBuffers = {"inv_freq",   "masked_bias", "position_ids",     "token_type_ids",
+                                                                  "cos_cached", "sin_cached",  "original_inv_freq"};
 // The same where they hold a causal mask: [1, 1, n, n].
 inline constexpr std::array<std::string_view, 2> kMasks = {"attn.bias", "attention.bias"};
 

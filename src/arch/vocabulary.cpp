@@ -28,7 +28,6 @@ constexpr std::array<std::string_view, 8> kOtherTowers = {"vision", "visual",  "
                                                           "speech", "qformer", "projector", "connector"};
 constexpr std::array<std::string_view, 6> kHeadClasses = {"ForCausalLM", "LMHeadModel",    "ForConditionalGeneration",
                                                           "ForMaskedLM", "ForPreTraining", "WithLMHead"};
-constexpr std::array<std::string_view, 3> kHeadNames = {"lm_head.weight", "embed_out.weight", "output.weight"};
 // Nested descriptions of the text model.
 constexpr std::array<std::string_view, 6> kTextConfigs = {"text_config",    "llm_config", "language_config",
                                                           "thinker_config", "decoder",    "generator"};
@@ -40,14 +39,10 @@ bool is_token_embedding(const TensorInfo& t) {
          !contains_any(t.name, kOtherTowers);
 }
 
-// A projection onto the vocabulary. A dense layer within a head (`lm_head.dense` of RoBERTa) has other rows than the embedding; a head
-// whose rows are padded otherwise has a name that is nothing but the head's.
-bool is_token_head(const TensorInfo& t, const TensorInfo* embedding) {
+bool is_token_head(const TensorInfo& t) {
   if (!is_matrix(t) || parse_layer_name(t.name) || contains_any(t.name, kOtherTowers)) return false;
   if (contains(t.name, "classifier") || contains(t.name, "score.")) return false;
-  if (role_of(t.name) != Role::kHead && !t.name.ends_with("predictions.decoder.weight")) return false;
-  return embedding == nullptr || t.shape[0] == embedding->shape[0] ||
-         std::any_of(kHeadNames.begin(), kHeadNames.end(), [&t](std::string_view name) { return t.name.ends_with(name); });
+  return role_of(t.name) == Role::kHead || t.name.ends_with("predictions.decoder.weight");
 }
 
 void read_config(const Json& config, const std::string& path, VocabularyFacts& facts) {
@@ -83,9 +78,12 @@ VocabularyFacts vocabulary_of(const std::vector<const TensorInfo*>& tensors, con
         (t->shape[0] == embedding->shape[0] && t->name.size() < embedding->name.size()))
       embedding = t;
   }
+  // As many rows as there are tokens: a head may have layers of its own before the projection (`lm_head.dense`).
   const TensorInfo* head = nullptr;
   for (const TensorInfo* t : tensors) {
-    if (is_token_head(*t, embedding) && (head == nullptr || t->name.size() < head->name.size())) head = t;
+    const bool has_rows = embedding != nullptr ? t->shape == embedding->shape
+                                               : facts.config_size && t->shape.size() == 2 && t->shape[0] == *facts.config_size;
+    if (has_rows && is_token_head(*t) && (head == nullptr || t->name.size() < head->name.size())) head = t;
   }
   if (embedding != nullptr) facts.embedding = embedding->name;
   if (head != nullptr) facts.head = head->name;

@@ -13,7 +13,7 @@
 #include "base/random.h"
 #include "crucible/checkpoint.h"
 #include "crucible/error.h"
-#include "crucible/merge.h"
+#include "crucible/plan.h"
 #include "methods/method.h"
 #include "plan/view.h"
 #include "recipe/recipe.h"
