@@ -9,7 +9,7 @@ configure_package_config_file(cmake/crucible-config.cmake.in ${CMAKE_CURRENT_BIN
 write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/crucible-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/crucible-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/crucible-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/crucible)
-foreach(link IN ITEMS mergekit-yaml)
+foreach(link IN ITEMS mergekit-yaml mergekit-legacy mergekit-layershuffle mergekit-multi mergekit-pytorch bakllama)
   install(CODE "file(CREATE_LINK crucible \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/${link}\" SYMBOLIC)")
 endforeach()
 

@@ -208,7 +208,7 @@ class Retracer {
     const Node* model = part(&entry, "model");
     if (model == nullptr) return std::nullopt;
     Diagnostics ignored;
-    const auto ref = parse_model_ref(*model, ignored);
+    const auto ref = parse_model_ref(*model, ignored, plan_.recipe.paths);
     return ref ? std::optional(ref->text()) : std::nullopt;
   }
 

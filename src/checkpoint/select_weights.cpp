@@ -14,8 +14,10 @@ namespace {
 
 using std::string_view_literals::operator""sv;
 
-constexpr std::string_view kSingle = "model.safetensors";
-constexpr std::string_view kIndex = "model.safetensors.index.json";
+// As transformers call their weight files, and as diffusers do. A file is STEM.safetensors, an index STEM.safetensors.index.json.
+constexpr std::array kStems = {"model"sv, "diffusion_pytorch_model"sv};
+constexpr std::string_view kFileEnd = ".safetensors";
+constexpr std::string_view kIndexEnd = ".safetensors.index.json";
 
 struct OtherFormat {
   std::string_view suffix;
@@ -43,14 +45,12 @@ class Selector {
 
   WeightChoice choose(const ConfigFacts& config) {
     if (!config.weights_file.empty()) return from_config(config.weights_file);
-    if (contains(names_, kIndex)) {
-      WeightChoice choice = from_index(std::string(kIndex));
-      if (!contains(names_, kSingle)) return choice;
-      if (!choice.index) return single_beside_bad_index();
-      if (!std::binary_search(choice.files.begin(), choice.files.end(), kSingle)) choice.rival = kSingle;
-      return choice;
+    for (const std::string_view stem : kStems) {
+      const std::string single = std::string(stem) + std::string(kFileEnd);
+      const std::string index = std::string(stem) + std::string(kIndexEnd);
+      if (contains(names_, index)) return from_index_beside(index, single);
+      if (contains(names_, single)) return {{single}, {}, {}, {}};
     }
-    if (contains(names_, kSingle)) return {{std::string(kSingle)}, {}, {}, {}};
     return from_other_names();
   }
 
@@ -92,19 +92,50 @@ class Selector {
     return choice;
   }
 
-  WeightChoice single_beside_bad_index() {
+  WeightChoice from_index_beside(const std::string& index, const std::string& single) {
+    WeightChoice choice = from_index(index);
+    if (!contains(names_, single)) return choice;
+    if (!choice.index) return single_beside_bad_index(index, single);
+    if (!std::binary_search(choice.files.begin(), choice.files.end(), single)) choice.rival = single;
+    return choice;
+  }
+
+  WeightChoice single_beside_bad_index(const std::string& index, const std::string& single) {
     // A broken index beside a single file is stale: the file is what every loader takes. What was said of the index stays as a notice.
     Diagnostics said = diagnostics_;
     diagnostics_ = {};
     for (Diagnostic d : said.items()) {
-      if (d.place.file.ends_with(kIndex)) d.severity = Severity::kNotice;
+      if (d.place.file.ends_with(index)) d.severity = Severity::kNotice;
       diagnostics_.add(std::move(d));
     }
-    notice(fmt::format("{} is used, {} is ignored", kSingle, kIndex));
-    return {{std::string(kSingle)}, {}, {}, {}};
+    notice(fmt::format("{} is used, {} is ignored", single, index));
+    return {{single}, {}, {}, {}};
+  }
+
+  // A pipeline of diffusers: a folder of models, each in a folder of its own.
+  void report_pipeline() {
+    std::vector<std::string> parts;
+    for (const std::string& name : names_) {
+      if (name.starts_with('.') || !is_folder(folder_ + "/" + name)) continue;
+      for (const std::string_view stem : kStems) {
+        const std::string path = folder_ + "/" + name + "/" + std::string(stem);
+        if (path_exists(path + std::string(kFileEnd)) || path_exists(path + std::string(kIndexEnd))) parts.push_back(printable(name) + "/");
+      }
+    }
+    error("is a pipeline of diffusers (model_index.json), not one model",
+          parts.empty() ? "name the folder of the part to merge"
+                        : fmt::format("merge its parts one by one, and put them into a copy of the pipeline: {}", join_names(parts)));
   }
 
   WeightChoice from_other_names() {
+    std::vector<std::string> indices;
+    for (const std::string& name : names_) {
+      if (name.ends_with(kIndexEnd) && !name.starts_with('.')) indices.push_back(name);
+    }
+    if (indices.size() == 1) {
+      notice(fmt::format("no {}{} there; {} is taken for the index of its weights", kStems.front(), kFileEnd, indices.front()));
+      return from_index(indices.front());
+    }
     std::vector<std::string> found;
     std::vector<std::string> native;
     for (const std::string& name : names_) {
@@ -113,16 +144,21 @@ class Selector {
     }
     if (found.empty()) found = native;
     if (found.size() == 1 && !is_shard_name(found.front())) {
-      notice(fmt::format("no {} there; {} is taken for the weights", kSingle, found.front()));
+      notice(fmt::format("no {}{} there; {} is taken for the weights", kStems.front(), kFileEnd, found.front()));
       return {found, {}, {}, {}};
     }
     if (!found.empty()) {
       const bool shards = std::all_of(found.begin(), found.end(), is_shard_name);
-      error(fmt::format("{} {} but no {}", shards ? "there are shards" : "there are several weight files", join_names(found, 4), kIndex),
+      error(fmt::format("{} {} but no {}{}", shards ? "there are shards" : "there are several weight files", join_names(found, 4),
+                        kStems.front(), kIndexEnd),
             shards ? "the download is incomplete: fetch the index too" : "name the one file to read instead of the folder");
       return {};
     }
-    report_no_safetensors();
+    if (contains(names_, "model_index.json")) {
+      report_pipeline();
+    } else {
+      report_no_safetensors();
+    }
     return {};
   }
 
@@ -143,7 +179,8 @@ class Selector {
       return;
     }
     const bool partial = std::any_of(names_.begin(), names_.end(), [](const std::string& n) { return n.ends_with(".incomplete"); });
-    error(fmt::format("has no weights: neither {} nor {}", kSingle, kIndex), partial ? "a download was interrupted here" : "");
+    error(fmt::format("has no weights: neither {0}{1} nor {0}{2}", kStems.front(), kFileEnd, kIndexEnd),
+          partial ? "a download was interrupted here" : "");
   }
 
   const std::string& folder_;
@@ -152,6 +189,14 @@ class Selector {
 };
 
 }  // namespace
+
+std::string_view weights_stem(std::string_view file_name) noexcept {
+  for (const std::string_view stem : kStems) {
+    const std::string_view rest = file_name.substr(std::min(stem.size(), file_name.size()));
+    if (file_name.starts_with(stem) && (rest.starts_with('.') || rest.starts_with('-'))) return stem;
+  }
+  return kStems.front();
+}
 
 WeightChoice select_weights(const std::string& folder, const std::vector<std::string>& names, const ConfigFacts& config,
                             Diagnostics& diagnostics) {

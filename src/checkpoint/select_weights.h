@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/config_facts.h"
@@ -17,6 +18,10 @@ struct WeightChoice {
   std::string index_name;
   std::string rival;  // a single file that lies beside the index and is not in it; empty = none
 };
+
+// What loaders expect the weight files of such a model to be called: "diffusion_pytorch_model" where a file of it is called so, else
+// "model".
+std::string_view weights_stem(std::string_view file_name) noexcept;
 
 // Looks at names and reads the index, no weight file. `names`: the entries of `folder`, sorted.
 WeightChoice select_weights(const std::string& folder, const std::vector<std::string>& names, const ConfigFacts& config,

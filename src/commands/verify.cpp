@@ -12,6 +12,8 @@
 #include "base/units.h"
 #include "commands/command.h"
 #include "commands/shared/merge_options.h"
+#include "commands/shared/single_file.h"
+#include "io/file.h"
 #include "report/library.h"
 #include "report/verify.h"
 
@@ -140,8 +142,11 @@ int verify(const Options& options) {
   if (!options.recipe.empty()) return judge(options);
   const MergeRequest request = make_request(options.merge);
   Diagnostics diagnostics;
-  const auto record = open_record(options.folder, diagnostics);
+  const bool is_file = asks_for_file(options.folder) && !is_folder(options.folder);
+  const auto record = is_file ? open_record_of_file(options.folder, diagnostics) : open_record(options.folder, diagnostics);
   diagnostics.throw_if_errors();
+  std::optional<FolderOfFile> view;
+  if (is_file) view.emplace(options.folder, record->files.front().name);
   VerifyOptions how;
   how.depth = options.hashes_only ? VerifyDepth::kHashes : options.all ? VerifyDepth::kAll : VerifyDepth::kSample;
   how.model_dirs = request.model_dirs;
@@ -151,7 +156,7 @@ int verify(const Options& options) {
     const ProgressLine progress(talk_of(options.merge));
     const auto show = progress.callback();
     how.progress = [&](const Progress& p) { show({p.bytes_done, p.bytes_total, p.tensor}); };
-    found = verify_output(options.folder, *record, how, diagnostics);
+    found = verify_output(view ? view->path() : options.folder, *record, how, diagnostics);
   }
   diagnostics.throw_if_errors();
   if (options.json) {
@@ -169,7 +174,9 @@ int verify(const Options& options) {
 
 std::function<int()> declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("folder", options->folder, "a model folder written by crucible, or with --recipe by any tool")->required();
+  app.add_option("folder", options->folder,
+                 "a model folder (or the .safetensors file of `raw`) written by crucible, or with --recipe by any tool")
+      ->required();
   auto* recipe =
       app.add_option("--recipe", options->recipe, "judge the output of any tool: which parameters of this recipe show in its data");
   auto* hashes = app.add_flag("--hashes-only", options->hashes_only, "check the files against the recorded hashes; look at no input")

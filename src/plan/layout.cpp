@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/safetensors.h"
+#include "checkpoint/select_weights.h"
 
 namespace crucible {
 namespace {
@@ -44,6 +45,9 @@ std::string index_text(const Plan& plan) {
 
 void lay_out(Plan& plan) {
   const auto shards = split_shards(plan);
+  const auto& donor_files = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint.files();
+  const std::string_view stem = donor_files.empty() ? std::string_view("model") : weights_stem(donor_files.front().name);
+  plan.index_name = fmt::format("{}.safetensors.index.json", stem);
   for (std::size_t s = 0; s < shards.size(); ++s) {
     std::vector<SafetensorsEntry> entries;
     std::unordered_map<std::string_view, std::size_t> job_of;
@@ -52,7 +56,8 @@ void lay_out(Plan& plan) {
       job_of[plan.jobs[j].info.name] = j;
     }
     PlanFile file;
-    file.name = shards.size() == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", s + 1, shards.size());
+    file.name =
+        shards.size() == 1 ? fmt::format("{}.safetensors", stem) : fmt::format("{}-{:05}-of-{:05}.safetensors", stem, s + 1, shards.size());
     file.header = render_safetensors_header(entries, {{"format", "pt"}});
     file.bytes = static_cast<std::int64_t>(file.header.size());
     for (const SafetensorsEntry& e : entries) {

@@ -91,7 +91,8 @@ struct Plan {
   int donor = 0;                  // whose config and companion files are used
   std::vector<PlanFile> files;
   std::vector<Job> jobs;                     // in file and offset order
-  std::string index_text;                    // model.safetensors.index.json; empty with one file
+  std::string index_name;                    // model.safetensors.index.json, or as the donor's weight files are called
+  std::string index_text;                    // empty with one file
   std::string config_text;                   // config.json; empty when the donor has none
   std::vector<ConfigChange> config_changes;  // what it says differently from the donor's
   std::vector<std::string> companions;       // files copied from the donor

@@ -15,7 +15,6 @@ struct BindContext {
   Diagnostics& diagnostics;
   const Method* method = nullptr;        // to check parameters against; null when none is known or can be guessed
   std::vector<UnusedParameter>* unused;  // everything that has no effect
-  int documents = 1;                     // of the file
 
   // What was refused already and must not be reported a second time as missing.
   std::vector<std::string> meant{};  // keys of this level that an unknown key was probably meant to be

@@ -81,8 +81,8 @@ void check_name(const Node::Entry& entry, BindContext& context) {
     context.diagnostics.error(entry.value.place, fmt::format("`name` must be a text, not {}", describe(entry.value)));
     return;
   }
-  if (context.documents > 1) return;
-  context.report_ignored("name", entry.key_place, "`name` belongs to files with several merges (mergekit-multi); this file has one", "",
+  if (context.options.count == RecipeCount::kSeveral) return;
+  context.report_ignored("name", entry.key_place, "`name` belongs to files with several merges (crucible multi); this file has one", "",
                          "remove it");
 }
 

@@ -162,7 +162,13 @@ std::string ModelRef::text() const {
   return out + "}";
 }
 
-std::optional<ModelRef> parse_model_ref(const Node& node, Diagnostics& diagnostics) {
+std::optional<ModelRef> parse_model_ref(const Node& node, Diagnostics& diagnostics, PathForm form) {
+  if (node.is_scalar() && form == PathForm::kPlain) {
+    ModelRef out;
+    out.model.path = node.text;
+    out.place = node.place;
+    return check_path(out.model, node.place, diagnostics) ? std::optional(out) : std::nullopt;
+  }
   if (node.is_scalar()) return parse_text(node, diagnostics);
   if (node.is_map()) return parse_mapping(node, diagnostics);
   diagnostics.error(

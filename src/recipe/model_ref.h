@@ -26,7 +26,10 @@ struct ModelRef {
   bool same_as(const ModelRef& other) const { return text() == other.text(); }
 };
 
+// What a model written as a text is: a reference, or the path of a weight file or folder, whatever characters it holds.
+enum class PathForm { kReference, kPlain };
+
 // Binds a scalar or a mapping {model: {path, revision}, lora: ..., override_architecture}. Problems go to `diagnostics`.
-std::optional<ModelRef> parse_model_ref(const Node& node, Diagnostics& diagnostics);
+std::optional<ModelRef> parse_model_ref(const Node& node, Diagnostics& diagnostics, PathForm form = PathForm::kReference);
 
 }  // namespace crucible

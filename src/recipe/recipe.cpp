@@ -125,9 +125,9 @@ void bind_what(const Node& document, Recipe& recipe, BindContext& context) {
   }
 }
 
-Recipe bind_document(const Node& document, const ReadOptions& options, int documents, Diagnostics& diagnostics) {
+Recipe bind_document(const Node& document, const ReadOptions& options, Diagnostics& diagnostics) {
   Recipe recipe;
-  BindContext context{.options = options, .diagnostics = diagnostics, .unused = &recipe.unused, .documents = documents};
+  BindContext context{.options = options, .diagnostics = diagnostics, .unused = &recipe.unused};
   if (!document.is_map()) {
     diagnostics.error(document.place, fmt::format("a recipe is a mapping with `merge_method` and `models`, not {}", describe(document)),
                       document.is_scalar() ? "write every key as `key: value`, with a space after the colon" : "");
@@ -136,6 +136,10 @@ Recipe bind_document(const Node& document, const ReadOptions& options, int docum
   check_keys(document, KeyLevel::kDocument, context);
   if (find_value(document, "tokenizer") != nullptr && find_value(document, "tokenizer_source") != nullptr) {
     diagnostics.error(document.find("tokenizer_source")->place, "`tokenizer` and `tokenizer_source` are given, allowed is one of them");
+  }
+  if (const Node* name = find_value(document, "name"); name != nullptr && name->is_scalar()) {
+    recipe.name = name->text;
+    recipe.name_place = name->place;
   }
   const std::vector<std::string> meant = context.meant;
   bind_method(document, recipe, context);
@@ -192,12 +196,13 @@ Recipe bind_documents(const std::vector<Node>& all, const std::string& file, con
       found.error({file, 0, 0}, "the recipe is empty", "write `merge_method: ...` and `models:` with a list of models");
     return {};
   }
-  const int count = static_cast<int>(std::min<std::size_t>(documents.size(), 1000));
-  Recipe first = bind_document(*documents[0], options, count, found);
-  for (std::size_t i = 1; i < documents.size(); ++i) bind_document(*documents[i], options, count, found);
+  ReadOptions each = options;
+  if (documents.size() > 1) each.count = RecipeCount::kSeveral;
+  Recipe first = bind_document(*documents[0], each, found);
+  for (std::size_t i = 1; i < documents.size(); ++i) bind_document(*documents[i], each, found);
   if (documents.size() > 1) {
-    found.error(documents[1]->place, "not supported yet: several merges in one file (mergekit-multi)",
-                "put every merge in a file of its own");
+    found.error(documents[1]->place, "the file holds several merges; one is wanted here",
+                "`crucible multi` runs files with several merges");
   }
   return first;
 }
@@ -235,6 +240,7 @@ Recipe parse_recipe(std::string_view text, const std::string& file, const ReadOp
   if (!documents.empty() || !found.has_errors()) recipe = bind_documents(documents, file, options, found);
   recipe.file = file;
   recipe.text = text;
+  recipe.paths = options.paths;
   hand_over(found, text, diagnostics);
   return recipe;
 }

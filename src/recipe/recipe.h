@@ -75,6 +75,9 @@ struct UnusedParameter {
 struct Recipe {
   std::string file;  // as given; "<text>" when it came from memory
   std::string text;  // verbatim
+  std::string name;  // of a document among several (crucible multi); empty = it has none
+  Place name_place;
+  PathForm paths = PathForm::kReference;  // as it was read
   std::string method_name;
   Place method_place;
   const Method* method = nullptr;
@@ -93,8 +96,13 @@ struct Recipe {
 
 enum class UnusedPolicy { kError, kNotice };
 
+// Is the recipe one of several in its file? Then it may have a name.
+enum class RecipeCount { kOne, kSeveral };
+
 struct ReadOptions {
   UnusedPolicy unused = UnusedPolicy::kError;
+  RecipeCount count = RecipeCount::kOne;
+  PathForm paths = PathForm::kReference;
 };
 
 // Parses and checks a recipe: syntax, keys, levels, types, ranges, method, parameters. All problems at once. Touches no disk.

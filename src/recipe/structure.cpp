@@ -154,7 +154,7 @@ OutputModule bind_module(const Node::Entry& entry, BindContext& context) {
 }  // namespace
 
 std::optional<ModelRef> bind_reference(const Node& node, BindContext& context) {
-  const auto reference = parse_model_ref(node, context.diagnostics);
+  const auto reference = parse_model_ref(node, context.diagnostics, context.options.paths);
   if (reference) check_reference(*reference, context);
   return reference;
 }

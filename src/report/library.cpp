@@ -17,6 +17,7 @@
 #include "report/text.h"
 #include "run/write_model.h"
 #include "simd/ops.h"
+#include "text/documents.h"
 
 namespace crucible {
 namespace {
@@ -48,7 +49,7 @@ std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const
   if (request.write_card) {
     const std::string title = std::filesystem::absolute(output).lexically_normal().filename().string();
     files.push_back({"README.md", render_model_card(plan, summary, title.empty() ? "Merged model" : title)});
-    files.push_back({"mergekit_config.yml", plan.recipe.text});
+    files.push_back({"mergekit_config.yml", std::string(without_leading_lines(plan.recipe.text))});
   }
   for (const SmallFile& f : files) written.companions.push_back({f.name, static_cast<std::int64_t>(f.text.size()), hash128_hex(f.text)});
   const MemoryPlan memory = plan_memory(plan, run_options(request));
@@ -92,12 +93,22 @@ RunOptions run_options(const MergeRequest& request) {
   return options;
 }
 
-Plan plan_request(const MergeRequest& request, Diagnostics& diagnostics) {
+ReadOptions read_options(const MergeRequest& request) {
   ReadOptions read;
   read.unused = request.unused == UnusedParameters::kNotice ? UnusedPolicy::kNotice : UnusedPolicy::kError;
+  return read;
+}
+
+Plan plan_request(const MergeRequest& request, Diagnostics& diagnostics) {
+  const ReadOptions read = read_options(request);
   Diagnostics found;
   const Recipe recipe = request.recipe_text.empty() ? open_recipe(request.recipe_file, read, found)
                                                     : parse_recipe(request.recipe_text, request.recipe_file, read, found);
+  return plan_recipe(recipe, request, found, diagnostics);
+}
+
+Plan plan_recipe(const Recipe& recipe, const MergeRequest& request, const Diagnostics& of_recipe, Diagnostics& diagnostics) {
+  Diagnostics found = of_recipe;
   Plan plan;
   if (!found.has_errors()) {
     PlanOptions options;

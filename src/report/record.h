@@ -60,6 +60,7 @@ struct Record {
   std::string program_version;
   std::string recipe_file;
   std::string recipe_text;
+  PathForm paths = PathForm::kReference;  // how the recipe writes its models
   std::string method;
   std::uint64_t seed = 0;
   std::int64_t shard_bytes = 0;

@@ -43,6 +43,10 @@ class View {
     if (!json_->is_string()) wrong("text");
     return json_->get<std::string>();
   }
+  bool flag() const {
+    if (!json_->is_boolean()) wrong("true or false");
+    return json_->get<bool>();
+  }
   std::int64_t integer() const {
     if (!json_->is_number_integer() || (json_->is_number_unsigned() && json_->get<std::uint64_t>() > INT64_MAX)) wrong("an integer");
     return json_->get<std::int64_t>();
@@ -115,6 +119,7 @@ Record read_record(const Json& json, const std::string& folder) {
   record.recipe_file = root.at("recipe_file").text();
   record.recipe_text = root.at("recipe").text();
   record.method = root.at("method").text();
+  if (root.has("plain_paths")) record.paths = root.at("plain_paths").flag() ? PathForm::kPlain : PathForm::kReference;
   record.seed = root.at("seed").natural();
   record.shard_bytes = root.at("shard_bytes").integer();
   if (root.has("missing_tensors")) {

@@ -283,6 +283,7 @@ Json make_record(const Plan& plan, const RunResult& result, const RunSummary& su
   record["notices"] = notices_json(plan.notices);
   record["unused_parameters"] = Json::array();
   for (const UnusedParameter& u : plan.recipe.unused) record["unused_parameters"].push_back({{"name", u.name}, {"line", u.place.line}});
+  if (plan.recipe.paths == PathForm::kPlain) record["plain_paths"] = true;
   if (!plan.layer_map.empty()) record["layer_map"] = plan.layer_map;
   record["fields"] = fields_json(*plan.method);
   ParameterSets sets;

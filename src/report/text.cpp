@@ -11,6 +11,7 @@
 
 #include "base/text_util.h"
 #include "base/units.h"
+#include "text/documents.h"
 
 namespace crucible {
 namespace {
@@ -179,7 +180,8 @@ std::string render_model_card(const Plan& plan, const RunSummary& summary, const
       }
     }
   }
-  out += fmt::format("\n## Recipe\n\n```yaml\n{}{}```\n", plan.recipe.text, plan.recipe.text.ends_with('\n') ? "" : "\n");
+  out += fmt::format("\n## Recipe\n\n```yaml\n{}{}```\n", without_leading_lines(plan.recipe.text),
+                     plan.recipe.text.ends_with('\n') ? "" : "\n");
   out += "\n## Verify\n\n`crucible verify .` in this folder recomputes the merge from its inputs and compares every byte.\n";
   return out;
 }

@@ -109,6 +109,8 @@ std::string first_difference(const Json& recorded, const Json& now, const std::s
 
 Plan plan_again(const Record& record, const VerifyOptions& options, Diagnostics& diagnostics) {
   ReadOptions read;
+  read.count = RecipeCount::kSeveral;
+  read.paths = record.paths;
   read.unused = UnusedPolicy::kNotice;  // the merge that wrote the record has decided
   const Recipe recipe = parse_recipe(record.recipe_text, record.recipe_file, read, diagnostics);
   if (diagnostics.has_errors()) return {};

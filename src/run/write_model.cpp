@@ -132,7 +132,7 @@ void write_companions(const Plan& plan, OutputFolder& folder, Written& written) 
     written.companions.push_back({name, static_cast<std::int64_t>(text.size()), hash128_hex(text)});
   };
   small("config.json", plan.config_text);
-  small("model.safetensors.index.json", plan.index_text);
+  small(plan.index_name, plan.index_text);
   const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
   for (const std::string& name : plan.companions) {
     folder.copy_file((fs::path(donor.path) / name).string(), name);

@@ -8,7 +8,8 @@ import sys
 from harness import METHODS_WITH_BASE, SOURCE_DIR, Skip, Suite, contains, equal
 from model_maker import encode, llama_shapes, make_large, make_trio, write_model
 
-COMMANDS = ["merge", "check", "plan", "methods", "inspect", "diff", "analyze", "verify", "report", "completion", "mergekit-yaml"]
+COMMANDS = ["merge", "check", "plan", "methods", "inspect", "diff", "analyze", "verify", "report", "completion", "mergekit-yaml", "stack", "bakllama",
+            "layershuffle", "mergekit-layershuffle", "legacy", "mergekit-legacy", "multi", "mergekit-multi", "raw", "mergekit-pytorch"]
 suite = Suite(prepare=lambda root: make_trio(root))
 
 RECIPE = """\

@@ -15,7 +15,9 @@ quietly cmake --install "$CRUCIBLE_BUILD_DIR" --prefix "$work/prefix"
 for file in bin/crucible bin/mergekit-yaml include/crucible/crucible.h; do
   [ -e "$work/prefix/$file" ] || fail "not installed: $file"
 done
-[ "$(readlink "$work/prefix/bin/mergekit-yaml")" = crucible ] || fail "bin/mergekit-yaml is no link to the program beside it"
+for link in mergekit-yaml mergekit-legacy mergekit-layershuffle mergekit-multi mergekit-pytorch bakllama; do
+  [ "$(readlink "$work/prefix/bin/$link")" = crucible ] || fail "bin/$link is no link to the program beside it"
+done
 "$work/prefix/bin/mergekit-yaml" --help | grep -q -- --lazy-unpickle || fail "bin/mergekit-yaml is not mergekit's command"
 for header in "$work"/prefix/include/crucible/*.h; do
   ! grep -q "$CRUCIBLE_SOURCE_DIR" "$header" || fail "$header names the source folder"

@@ -100,7 +100,7 @@ TEST(RecipeKeys, NeighbouringSpellings) {
   EXPECT_TRUE(read("base: b\n").says("did you mean `base_model`?"));
   EXPECT_TRUE(read("output_dtype: float16\n").says("did you mean `out_dtype`?"));
   EXPECT_TRUE(read(della_with("dype: float16\n")).says("did you mean `dtype`?"));
-  EXPECT_TRUE(read(della_with("name: m\n")).says("`name` belongs to files with several merges (mergekit-multi)"));
+  EXPECT_TRUE(read(della_with("name: m\n")).says("`name` belongs to files with several merges (crucible multi)"));
   EXPECT_TRUE(
       read("merge_method: linear\nmodels:\n  - model: a\n    weights: 1\n").says("did you mean `weight`? It belongs under `parameters:`"));
   EXPECT_TRUE(read(della_with("input_model_parameters: {}\n")).says("write them under `parameters` of each model"));
@@ -170,7 +170,7 @@ TEST(RecipeKeys, LaterWorkIsRefusedInOneLineEach) {
   EXPECT_TRUE(read(della_with("tokenizer: {source: base}\ntokenizer_source: base\n")).says("`tokenizer` and `tokenizer_source` are given"));
   EXPECT_TRUE(
       read("merge_method: linear\nmodels: [{model: a+l, parameters: {weight: 1}}]\n").says("not supported yet: LoRA adapters (`a+l`)"));
-  EXPECT_TRUE(read(founding() + "---\n" + founding()).says("r.yml:16:1: error: not supported yet: several merges in one file"));
+  EXPECT_TRUE(read(founding() + "---\n" + founding()).says("r.yml:16:1: error: the file holds several merges; one is wanted here"));
   EXPECT_TRUE(read("merge_method: linear\nmodels: [{model: {model: a, override_architecture: X}, parameters: {weight: 1}}]\n")
                   .says("not supported yet: `override_architecture`"));
 }

@@ -25,8 +25,8 @@ std::int64_t size_option(std::string_view option, const std::string& text, Diagn
 
 }  // namespace
 
-void declare_model_option(CLI::App& app, MergeOptions& o) {
-  app.add_option("--model", o.models, "ID=DIR: the folder of a model that the recipe names by id (repeatable)")->take_all();
+void declare_model_option(CLI::App& app, MergeOptions& o, const char* names) {
+  app.add_option(names, o.models, "ID=DIR: the folder of a model that the recipe names by id (repeatable)")->take_all();
 }
 
 void declare_thread_options(CLI::App& app, MergeOptions& o) {
@@ -37,7 +37,11 @@ void declare_thread_options(CLI::App& app, MergeOptions& o) {
 
 void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
   app.add_option("recipe", o.recipe, "recipe file (YAML); - reads standard input")->required();
-  declare_model_option(app, o);
+  declare_options_of_set(app, o, set);
+}
+
+void declare_options_of_set(CLI::App& app, MergeOptions& o, OptionSet set, const char* model_names) {
+  declare_model_option(app, o, model_names);
   app.add_option("--seed", o.request.seed, "seed of all random choices")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_flag("--strict", o.request.notices_are_errors, "treat notices as errors");
   app.add_flag("--allow-unused", o.allow_unused, "parameters that the method does not use are notices, not errors");
@@ -81,7 +85,8 @@ MergeRequest make_request(const MergeOptions& o) {
   }
   problems.throw_if_errors();
   request.recipe_file = o.recipe;
-  if (o.recipe == "-") {
+  request.recipe_text = o.recipe_text;
+  if (o.recipe_text.empty() && o.recipe == "-") {
     request.recipe_file = "<standard input>";
     request.recipe_text = {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
     if (stop_requested().load()) throw Error(ErrorCode::kInterrupted, "interrupted while reading the recipe from standard input");
@@ -105,30 +110,36 @@ Plan plan_or_throw(const MergeRequest& request, Talk talk) {
   return plan;
 }
 
-int merge_into(const MergeOptions& o, const std::string& target) {
-  MergeRequest request = make_request(o);
+void refuse_occupied(const MergeOptions& o, const std::string& target) {
   // OutputFolder would refuse it too, but later, and it knows no option to name.
-  if (!o.overwrite && is_occupied_folder(target)) {
-    Diagnostics refused;
-    refused.error({}, fmt::format("output folder {}: exists and is not empty", printable(target, 400)),
-                  "--overwrite replaces the model in it, in one step, and keeps other files");
-    refused.throw_if_errors();
-  }
-  const Plan plan = plan_or_throw(request, talk_of(o));
+  if (o.overwrite || !is_occupied_folder(target)) return;
+  Diagnostics refused;
+  refused.error({}, fmt::format("output folder {}: exists and is not empty", printable(target, 400)),
+                "--overwrite replaces the model in it, in one step, and keeps other files");
+  refused.throw_if_errors();
+}
+
+int run_and_tell(const Plan& plan, MergeRequest request, const std::string& target, Talk talk, const std::string& called) {
   const MemoryPlan memory = plan_memory(plan, run_options(request));
-  if (!o.quiet) {
+  if (talk == Talk::kNormal) {
     std::fprintf(stderr, "%s, %s to write, %s of memory predicted\n",
                  render_count(static_cast<std::int64_t>(plan.jobs.size()), "tensor").c_str(), render_bytes(plan.data_bytes()).c_str(),
                  render_bytes(memory.predicted_peak_bytes).c_str());
   }
   MergeReport report;
   {
-    const ProgressLine progress(talk_of(o));
+    const ProgressLine progress(talk);
     request.progress = progress.callback();
     report = run_plan(plan, request, target);
   }
-  if (!o.quiet) std::fputs((report.summary + "written to " + target + "\n").c_str(), stdout);
+  if (talk == Talk::kNormal) std::fputs((report.summary + "written to " + (called.empty() ? target : called) + "\n").c_str(), stdout);
   return 0;
+}
+
+int merge_into(const MergeOptions& o, const std::string& target) {
+  const MergeRequest request = make_request(o);
+  refuse_occupied(o, target);
+  return run_and_tell(plan_or_throw(request, talk_of(o)), request, target, talk_of(o));
 }
 
 }  // namespace crucible

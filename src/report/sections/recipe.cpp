@@ -10,6 +10,7 @@
 #include "report/markdown.h"
 #include "report/numbers.h"
 #include "report/section.h"
+#include "text/documents.h"
 
 namespace crucible {
 namespace {
@@ -100,9 +101,12 @@ std::map<int, std::vector<std::pair<std::string, bool>>> remarks_of(const Record
 void render(const RecordView& record, Page& page) {
   const auto remarks = remarks_of(record);
   const std::vector<std::string> lines = lines_of(record.recipe);
-  std::string html = "<ol class=\"recipe\">\n";
+  // A document of several stands below the empty lines of those before it.
+  const auto first = static_cast<std::size_t>(
+      std::find_if(lines.begin(), lines.end(), [](const std::string& line) { return !line.empty(); }) - lines.begin());
+  std::string html = fmt::format("<ol class=\"recipe\"{}>\n", first > 0 ? fmt::format(" style=\"counter-reset:n {}\"", first) : "");
   std::vector<std::string> notes;
-  for (std::size_t i = 0; i < lines.size(); ++i) {
+  for (std::size_t i = first; i < lines.size(); ++i) {
     const int line = static_cast<int>(i) + 1;
     html += fmt::format("<li><code>{}</code>", lines[i].empty() ? "&#8203;" : escape_html(lines[i]));
     const auto found = remarks.find(line);
@@ -117,7 +121,7 @@ void render(const RecordView& record, Page& page) {
     html += "</li>\n";
   }
   page.html(html + "</ol>\n");
-  page.markdown(MarkdownPage::fenced(record.recipe));
+  page.markdown(MarkdownPage::fenced(without_leading_lines(record.recipe)));
   if (!notes.empty()) {
     std::string md = "Where its values went:\n\n";
     for (const std::string& note : notes) md += "- " + escape_markdown(note) + "\n";

@@ -1,0 +1,24 @@
+// crucible layershuffle: a model whose layers are drawn at random from others.
+#include <CLI/CLI.hpp>
+
+#include "commands/command.h"
+#include "commands/shared/shuffle_command.h"
+
+namespace crucible {
+namespace {
+
+std::function<int()> declare(CLI::App& app) {
+  auto o = std::make_shared<ShuffleOptions>();
+  declare_front_end(app, o->front, "--model-dir");  // --model is a model here
+  declare_shuffle(app, *o);
+  return [o] { return run_shuffle(*o, "<crucible layershuffle>"); };
+}
+
+}  // namespace
+
+const Command& command_layershuffle() {
+  static const Command command = {"layershuffle", "Draw the layers of a model at random from several models", declare};
+  return command;
+}
+
+}  // namespace crucible

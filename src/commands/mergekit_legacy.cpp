@@ -1,0 +1,38 @@
+// crucible mergekit-legacy: mergekit 0.1.4's own command line.
+#include <CLI/CLI.hpp>
+
+#include "commands/command.h"
+#include "commands/shared/legacy_command.h"
+#include "commands/shared/mergekit_options.h"
+
+namespace crucible {
+namespace {
+
+struct Options {
+  LegacyOptions legacy;
+  MergekitOptions mergekit;
+};
+
+std::function<int()> declare(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  app.add_option("out", o->legacy.front.out, "folder to write the model to")->required();
+  declare_legacy(app, o->legacy);
+  app.add_flag("--print-yaml", o->legacy.front.print_recipe, "print the recipe, then go on");
+  declare_mergekit_options(app, o->mergekit);
+  declare_without_effect(app, o->mergekit, "--int8-mask", "masks change no result");
+  return [o] {
+    apply_mergekit_options(o->mergekit);
+    o->legacy.front.merge = o->mergekit.merge;
+    o->legacy.front.print_only = false;
+    return run_legacy(o->legacy, "<mergekit-legacy>");
+  };
+}
+
+}  // namespace
+
+const Command& command_mergekit_legacy() {
+  static const Command command = {"mergekit-legacy", "Merge models given as options, with mergekit's command line", declare};
+  return command;
+}
+
+}  // namespace crucible

@@ -1,0 +1,36 @@
+// crucible mergekit-pytorch: mergekit 0.1.4's own command line.
+#include <CLI/CLI.hpp>
+
+#include "commands/command.h"
+#include "commands/shared/mergekit_options.h"
+#include "commands/shared/raw_run.h"
+
+namespace crucible {
+namespace {
+
+struct Options {
+  RawOptions raw;
+  MergekitOptions mergekit;
+};
+
+std::function<int()> declare(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  app.add_option("config", o->mergekit.merge.recipe, "recipe with merge_method, models, base_model, parameters, dtype")->required();
+  app.add_option("out", o->raw.out, "folder to write the merged weights to")->required();
+  declare_raw(app, o->raw);
+  declare_mergekit_options(app, o->mergekit);
+  return [o] {
+    apply_mergekit_options(o->mergekit);
+    o->raw.merge = o->mergekit.merge;
+    return run_raw(o->raw);
+  };
+}
+
+}  // namespace
+
+const Command& command_mergekit_pytorch() {
+  static const Command command = {"mergekit-pytorch", "Merge weight files of any kind, with mergekit's command line", declare};
+  return command;
+}
+
+}  // namespace crucible
