@@ -1,9 +1,12 @@
 """Model folders in the shape of big public models, from the arithmetic of their configs: real headers, index and config; the data are
 holes in sparse files, so a folder of 1.4 TB takes a few megabytes. Standard library only.
+
+usage: big_models.py MODEL FOLDER     prints the number of tensors and the bytes of data
 """
 import json
 import os
 import struct
+import sys
 
 SHARD_BYTES = 5_000_000_000
 WIDTH = {"BF16": 2, "F32": 4}
@@ -184,8 +187,8 @@ def llama4_maverick():
     return config, tensors
 
 
-# name -> (maker, parameters of the public model, layers of its text stack, that stack). DeepSeek V3 is counted without the 41,540,496 scales
-# of its 8-bit form.
+# name -> (maker, parameters of the public model, layers of its text stack, that stack). DeepSeek V3 is counted without the 41,540,496
+# scales of its 8-bit form.
 MODELS = {
     "llama3_70b": (llama3_70b, 70_553_706_496, 80, "model.layers"),
     "mixtral_8x22b": (mixtral_8x22b, 140_620_634_112, 56, "model.layers"),
@@ -244,3 +247,7 @@ def write_big_model(name, folder, shard_bytes=SHARD_BYTES):
     with open(os.path.join(folder, "config.json"), "w") as f:
         json.dump(config, f, indent=2)
     return len(tensors), total
+
+
+if __name__ == "__main__":
+    print(*write_big_model(*sys.argv[1:3]))

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Merges and stacks of models in the shape of big public ones, planned from headers alone: what is counted, which layer comes from where."""
+"""Merges and stacks of models in the shape of big public ones, planned from headers alone: what is counted, and which layer comes from
+where."""
 import json
 import os
 import sys
@@ -25,8 +26,9 @@ def sizes_of(name):
 
 
 def linear(box, name):
+    entry = "- {model: %s, parameters: {weight: %d}}\n"
     model = os.path.join(box.shared, name)
-    return f"merge_method: linear\nmodels:\n- {{model: {model}, parameters: {{weight: 1}}}}\n- {{model: {model}/, parameters: {{weight: 3}}}}\n"
+    return "merge_method: linear\nmodels:\n" + entry % (model, 1) + entry % (model + "/", 3)
 
 
 def add(name, function):
@@ -49,7 +51,8 @@ def stacks(box, name):
     """Layers [0, 4) and [2, n): the rest of the model stays, the text's layers are renumbered, the config says how many."""
     model, count, stack = os.path.join(box.shared, name), *MODELS[name][2:]
     slices = "".join(f"    - sources:\n      - {{model: {model}, layer_range: [{a}, {b}]}}\n" for a, b in ((0, 4), (2, count)))
-    plan = planned(box, f"merge_method: passthrough\nmodules:\n  {stack}:\n    slices:\n{slices}  default:\n    models:\n    - model: {model}\n")
+    plan = planned(box, f"merge_method: passthrough\nmodules:\n  {stack}:\n    slices:\n{slices}"
+                        f"  default:\n    models:\n    - model: {model}\n")
     origins = [*range(4), *range(2, count)]
     want = {}
     for tensor, (shape, _) in sizes_of(name).items():

@@ -36,16 +36,16 @@ class Family:
     image_tokens: int = 16
 
 
-def causal(name, model, kind="dense", **config):
-    return Family(name, model, config, kind=kind)
+def causal(name, model, no_stack="", **config):
+    return Family(name, model, config, no_stack=no_stack)
 
 
 def moe(name, model, **config):
     return Family(name, model, config, kind="experts")
 
 
-def hybrid(name, model, **config):
-    return Family(name, model, config, kind="state space")
+def hybrid(name, model, no_stack="", **config):
+    return Family(name, model, config, kind="state space", no_stack=no_stack)
 
 
 def encoder(name, model, inputs="text", no_stack="", **config):
@@ -81,8 +81,9 @@ FAMILIES = [
     causal("gemma", "GemmaForCausalLM"),
     causal("gemma2", "Gemma2ForCausalLM"),
     causal("gemma3_text", "Gemma3ForCausalLM"),
-    causal("gemma3n_text", "Gemma3nForCausalLM", layer_types=["sliding_attention", "full_attention", "full_attention"], num_kv_shared_layers=1,
-           intermediate_size=[48, 48, 48], activation_sparsity_pattern=[0.9, 0.0, 0.0], laurel_rank=8, hidden_size_per_layer_input=8,
+    causal("gemma3n_text", "Gemma3nForCausalLM", no_stack="one tensor holds parts for all layers",
+           layer_types=["sliding_attention", "full_attention", "full_attention"], num_kv_shared_layers=1, intermediate_size=[48, 48, 48],
+           activation_sparsity_pattern=[0.9, 0.0, 0.0], altup_num_inputs=2, laurel_rank=8, hidden_size_per_layer_input=8,
            vocab_size_per_layer_input=96),
     causal("vaultgemma", "VaultGemmaForCausalLM"),
     causal("phi", "PhiForCausalLM"),
@@ -138,11 +139,13 @@ FAMILIES = [
     moe("ernie4_5_moe", "Ernie4_5_MoeForCausalLM"),
     moe("hunyuan_v1_moe", "HunYuanMoEV1ForCausalLM"),
     moe("dots1", "Dots1ForCausalLM"),
-    moe("longcat_flash", "LongcatFlashForCausalLM", num_key_value_heads=4, ffn_hidden_size=48, expert_ffn_hidden_size=24, zero_expert_num=2),
+    moe("longcat_flash", "LongcatFlashForCausalLM", num_key_value_heads=4, ffn_hidden_size=48, expert_ffn_hidden_size=24,
+        zero_expert_num=2),
     moe("minimax", "MiniMaxForCausalLM"),
     moe("minimax_m2", "MiniMaxM2ForCausalLM"),
-    moe("dbrx", "DbrxForCausalLM", d_model=32, n_heads=4, n_layers=3, attn_config=dict(kv_n_heads=2, rope_theta=1e4, clip_qkv=8.0), ffn_config=dict(
-        ffn_hidden_size=48, moe_num_experts=4, moe_top_k=2, hidden_size=32)),
+    moe("dbrx", "DbrxForCausalLM", d_model=32, n_heads=4, n_layers=3,
+        attn_config=dict(kv_n_heads=2, rope_theta=1e4, clip_qkv=8.0),
+        ffn_config=dict(ffn_hidden_size=48, moe_num_experts=4, moe_top_k=2, hidden_size=32)),
     moe("jetmoe", "JetMoeForCausalLM"),
     hybrid("mamba", "MambaForCausalLM"),
     hybrid("mamba2", "Mamba2ForCausalLM", num_heads=8, n_groups=1),
@@ -152,9 +155,9 @@ FAMILIES = [
            mamba_dt_rank=4, use_mamba_kernels=False),
     hybrid("bamba", "BambaForCausalLM", attn_layer_indices=[1]),
     hybrid("granitemoehybrid", "GraniteMoeHybridForCausalLM", layer_types=["mamba", "attention", "mamba"]),
-    hybrid("zamba2", "Zamba2ForCausalLM", num_hidden_layers=5, hybrid_layer_ids=[1, 3], n_mamba_heads=8, mamba_headdim=8,
-           layers_block_type=["linear_attention", "hybrid", "linear_attention", "hybrid", "linear_attention"], attention_hidden_size=64,
-           attention_head_dim=16, num_query_groups=4, adapter_rank=4),
+    hybrid("zamba2", "Zamba2ForCausalLM", no_stack="one layer holds parts for all layers", num_hidden_layers=5, hybrid_layer_ids=[1, 3],
+           n_mamba_heads=8, mamba_headdim=8, attention_hidden_size=64, attention_head_dim=16, num_query_groups=4, adapter_rank=4,
+           layers_block_type=["linear_attention", "hybrid", "linear_attention", "hybrid", "linear_attention"]),
     hybrid("nemotron_h", "NemotronHForCausalLM", mamba_num_heads=8, mamba_head_dim=8, ssm_state_size=8, n_groups=1,
            moe_shared_expert_intermediate_size=24),
     hybrid("recurrent_gemma", "RecurrentGemmaForCausalLM", lru_width=32, attention_window_size=16),
@@ -188,7 +191,7 @@ FAMILIES = [
     seq2seq("pegasus", "PegasusForConditionalGeneration"),
     seq2seq("m2m_100", "M2M100ForConditionalGeneration"),
     seq2seq("marian", "MarianMTModel", decoder_vocab_size=96),
-    seq2seq("switch_transformers", "SwitchTransformersForConditionalGeneration", num_sparse_encoder_layers=1, num_sparse_decoder_layers=1),
+    seq2seq("switch_transformers", "SwitchTransformersForConditionalGeneration", num_sparse_encoder_layers=1, num_sparse_decoder_layers=3),
     vision("vit", "ViTForImageClassification"),
     vision("dinov2", "Dinov2ForImageClassification"),
     vision("swin", "SwinForImageClassification", embed_dim=8, depths=[1, 2], num_heads=[1, 2], window_size=2, patch_size=2),
@@ -234,6 +237,6 @@ FAMILIES = [
 # Families that transformers saves in the spelling of their release or, asked for it, in its own; and what becomes of a merge of the two.
 OTHER_SPELLINGS = dict.fromkeys((
     "mixtral", "qwen2_moe", "qwen3_moe", "phimoe", "olmoe", "flex_olmo", "granitemoe", "granitemoeshared", "deepseek_v2", "deepseek_v3",
-    "glm4_moe", "ernie4_5_moe", "hunyuan_v1_moe", "dots1", "longcat_flash", "minimax", "minimax_m2", "jamba", "granitemoehybrid", "lfm2_moe",
-    "qwen3_next", "llava", "llava_next", "qwen2_vl", "qwen2_5_vl", "gemma3", "mistral3", "paligemma", "internvl", "mllama", "qwen2_audio",
-    "voxtral", "gpt_neox", "nemotron_h"), "right") | dict.fromkeys(("vit", "dinov2", "swin", "nomic_bert", "esm"), "refused")
+    "glm4_moe", "ernie4_5_moe", "hunyuan_v1_moe", "dots1", "longcat_flash", "minimax", "minimax_m2", "jamba", "granitemoehybrid",
+    "lfm2_moe", "qwen3_next", "llava", "llava_next", "qwen2_vl", "qwen2_5_vl", "gemma3", "mistral3", "paligemma", "internvl", "mllama", "qwen2_audio",
+    "voxtral", "gpt_neox", "nemotron_h", "esm"), "right") | dict.fromkeys(("vit", "dinov2", "swin", "nomic_bert"), "refused")

@@ -111,7 +111,10 @@ def check_stack(expected, folders, out):
     refused = merge(stack_recipe(folders), out)
     if refused:
         return refused
-    model, wrong = load(family, out)
+    try:
+        model, wrong = load(family, out)
+    except Exception as error:  # of its config's validation, of shapes
+        return f"{type(error).__name__}: {error}"
     if wrong:
         return f"loaded with {wrong}"
     path, count = longest_stack({name: len(module) for name, module in source.named_modules() if isinstance(module, torch.nn.ModuleList)})

@@ -8,9 +8,9 @@ import transformers
 
 import checks
 from builder import save_models
-from catalogue import FAMILIES
+from catalogue import FAMILIES, OTHER_SPELLINGS
 from checks import PEERS
-from table import CELLS, COLUMNS, markdown
+from table import CELLS, COLUMNS, SPELLINGS, families_table, spellings_table
 
 
 def pytest_configure(config):
@@ -68,13 +68,13 @@ def note():
 
 
 def pytest_terminal_summary(terminalreporter):
-    if not CELLS:
+    if not CELLS and not SPELLINGS:
         return
-    text = markdown(FAMILIES)
-    terminalreporter.section(f"{len(CELLS)} families")
+    text = f"{families_table(FAMILIES)}\n\n{spellings_table(OTHER_SPELLINGS)}\n"
+    terminalreporter.section(f"{len(CELLS)} families, {len(SPELLINGS)} with two spellings")
     terminalreporter.write_line(text)
-    whole = len(CELLS) == len(FAMILIES) and all(set(row) == set(COLUMNS) for row in CELLS.values())
-    if whole:  # a part of the tests does not replace the table of all
+    complete = len(CELLS) == len(FAMILIES) and all(set(row) == set(COLUMNS) for row in CELLS.values())
+    if complete and len(SPELLINGS) == len(OTHER_SPELLINGS):  # a part of the tests does not replace the tables of all
         PEERS.mkdir(parents=True, exist_ok=True)
-        (PEERS / "families.md").write_text(text + "\n")
-        terminalreporter.write_line(f"\nwritten to {PEERS / 'families.md'}")
+        (PEERS / "families.md").write_text(text)
+        terminalreporter.write_line(f"written to {PEERS / 'families.md'}")
