@@ -66,7 +66,7 @@ KEYS = [
     ("key of a slice in models", ties("- model: ./b", "- model: ./b\n  layer_range: [0, 1]"), "9:3", r"`layer_range` does not belong in an entry of `models`"),
     ("old name of a filter", ties("density: 0.5", "density: [{pattern: mlp, value: 0.5}, {value: 1}]"), "7:16", r"unknown key `pattern`(.*\n)*.*`filter`"),
     ("revision beside model", ties("- model: ./b", "- model: ./b\n  revision: v2"), "9:3", r"unknown key `revision`(.*\n)*.*write `model: ./b@v2`"),
-    ("name of a multi-merge document", "name: x\n" + TIES, "1:1", r"mergekit-multi"),
+    ("name of a multi-merge document", "name: x\n" + TIES, "1:1", r"crucible multi"),
     ("residual_weight", slices("- sources:", "- residual_weight: 0.5\n  sources:"), "3:3", r"`residual_weight` has no meaning"),
     ("seed in the recipe", ties("dtype:", "seed: 3\ndtype:"), "11:1", r"the seed is an option of the command"),
     ("duplicate key at the top", TIES + "dtype: bfloat16\n", "12:1", r"duplicate key `dtype`, first given at 11:1"),
