@@ -500,7 +500,7 @@ void add_to_group(const TensorStats& t, GroupStats& group) {
 }
 
 void group_up(Analysis& analysis) {
-  std::map<Role, GroupStats> roles;
+  std::map<std::string, GroupStats> roles;
   std::map<std::pair<std::string, std::int64_t>, GroupStats> layers;
   analysis.all.name = "all";
   analysis.all.deltas.resize(analysis.models.size());
@@ -509,9 +509,11 @@ void group_up(Analysis& analysis) {
     add_to_group(t, roles[t.role]);
     if (t.layer) add_to_group(t, layers[{t.layer->stack, t.layer->index}]);
   }
-  for (auto& [role, group] : roles) {
-    group.name = std::string(to_string(role));
-    analysis.roles.push_back(std::move(group));
+  for (const std::string_view role : role_groups()) {
+    const auto it = roles.find(std::string(role));
+    if (it == roles.end()) continue;
+    it->second.name = it->first;
+    analysis.roles.push_back(std::move(it->second));
   }
   for (auto& [key, group] : layers) {
     group.name = key.first.empty() ? std::to_string(key.second) : key.first + "." + std::to_string(key.second);
@@ -567,6 +569,18 @@ void find_ranks(Analysis& analysis, const Checkpoint& base, const std::vector<Ch
       if (t.deltas[m]) find(*t.deltas[m], {&models[m], models[m].find(t.info.name)}, &from_base);
     }
   });
+}
+
+// The role group of every tensor, from the first checkpoint that has it.
+std::map<std::string, std::string> roles_of(const std::vector<const Checkpoint*>& checkpoints) {
+  std::map<std::string, std::string> out;
+  for (const Checkpoint* c : checkpoints) {
+    std::vector<const TensorInfo*> infos;
+    for (const StoredTensor& t : c->tensors()) infos.push_back(&t.info);
+    const std::vector<TensorRole> roles = infer_roles(infos, c->config_text());
+    for (std::size_t i = 0; i < roles.size(); ++i) out.emplace(infos[i]->name, roles[i].group());
+  }
+  return out;
 }
 
 }  // namespace
@@ -643,10 +657,11 @@ Analysis analyze_checkpoints(const Checkpoint& base, const std::vector<Checkpoin
     worker_bytes = std::max(worker_bytes, task->memory_bytes());
     tasks.push_back(std::move(task));
   };
+  const auto roles = roles_of(all);
   std::size_t at = 0;
   for (const std::string& name : names) {
     TensorStats& t = analysis.tensors[at++];
-    t.role = role_of(name);
+    t.role = roles.at(name);
     t.layer = parse_layer_name(name);
     t.models.resize(models.size());
     t.deltas.resize(models.size());

@@ -15,6 +15,7 @@
 #include "analysis/rank.h"
 #include "analysis/stream.h"
 #include "arch/layers.h"
+#include "arch/roles.h"
 #include "crucible/checkpoint.h"
 
 namespace crucible {
@@ -62,8 +63,8 @@ struct PairStats {
 };
 
 struct TensorStats {
-  TensorInfo info;  // as in the first checkpoint that has it
-  Role role = Role::kOther;
+  TensorInfo info;   // as in the first checkpoint that has it
+  std::string role;  // its group
   std::optional<LayerName> layer;
   std::optional<SeriesStats> base;
   std::vector<std::optional<SeriesStats>> models;

@@ -1,12 +1,13 @@
-// What tensor names say about a network: its stacks of layers, and the place of each tensor.
+// What tensor names and config.json say about the layers of a network.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "arch/towers.h"
 
 namespace crucible {
 
@@ -22,21 +23,19 @@ std::optional<LayerName> parse_layer_name(std::string_view tensor_name);
 
 // One repeated stack: a text decoder, a vision tower, ...
 struct LayerStack {
-  std::string name;         // "model.layers"
-  std::int64_t layers = 0;  // highest index + 1, extra prediction layers aside
-  std::string config_key;   // dotted path of the count in config.json; empty when no key agrees
+  std::string name;                    // "model.layers"
+  std::int64_t layers = 0;             // highest index + 1, extra prediction layers aside
+  std::string config_key;              // dotted path of the count in config.json; empty when no key agrees
+  std::int64_t indices = 0;            // highest index + 1
+  std::vector<std::string> also_keys;  // other paths of config.json with the same count for the same stack
+  Tower tower = Tower::kNone;
+  bool is_main = false;  // the one stack of the text network that config.json counts
 };
 
-// Stacks of a model, from its tensor names and config.json (JSON text, may be empty). A stack whose config says fewer layers than
-// there are indices has extra layers at the end (prediction heads): they count as outside.
+// Stacks of a model, from its tensor names and config.json (JSON text, may be empty), by name. A stack is a run of indices from 0 without
+// gaps; with gaps only where config.json counts exactly so many layers. Lists inside of layers, lists of experts and extra prediction
+// heads of their own are none. A stack whose config says fewer layers than there are indices has extra layers at the end (prediction
+// heads): they count as outside. A number of config.json belongs to one stack: the one whose name, part of the model and indices fit best.
 std::vector<LayerStack> find_layer_stacks(const std::vector<std::string>& tensor_names, const std::string& config_text);
-
-// What a tensor is for, as far as its name tells.
-enum class Role { kEmbedding, kHead, kNorm, kAttention, kMlp, kExpert, kRouter, kOther };
-std::string_view to_string(Role role) noexcept;
-Role role_of(std::string_view tensor_name) noexcept;
-
-// Outside the layers: does the tensor come before them (embeddings), or after (final norm, head)?
-bool comes_before_layers(std::string_view tensor_name) noexcept;
 
 }  // namespace crucible

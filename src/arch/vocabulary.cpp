@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "arch/layers.h"
+#include "arch/roles.h"
 
 namespace crucible {
 namespace {
@@ -35,14 +36,13 @@ constexpr std::array<std::string_view, 6> kTextConfigs = {"text_config",    "llm
 bool is_matrix(const TensorInfo& t) noexcept { return t.shape.size() == 2 && t.shape[0] > 0; }
 
 bool is_token_embedding(const TensorInfo& t) {
-  return is_matrix(t) && !parse_layer_name(t.name) && role_of(t.name) == Role::kEmbedding && !contains_any(t.name, kOtherEmbeddings) &&
+  return is_matrix(t) && !parse_layer_name(t.name) && role_of_name(t.name).path == "embedding" && !contains_any(t.name, kOtherEmbeddings) &&
          !contains_any(t.name, kOtherTowers);
 }
 
 bool is_token_head(const TensorInfo& t) {
   if (!is_matrix(t) || parse_layer_name(t.name) || contains_any(t.name, kOtherTowers)) return false;
-  if (contains(t.name, "classifier") || contains(t.name, "score.")) return false;
-  return role_of(t.name) == Role::kHead || t.name.ends_with("predictions.decoder.weight");
+  return role_of_name(t.name).path == "head";
 }
 
 void read_config(const Json& config, const std::string& path, VocabularyFacts& facts) {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "arch/layers.h"
+#include "arch/roles.h"
 #include "base/text_util.h"
 #include "text/yaml.h"
 
@@ -67,8 +68,22 @@ std::optional<Read> evaluate(const Node& node, const Field& field, double t) {
   return Read{points[before] + rest * (points[after] - points[before]), {}, node.place};
 }
 
+// Does the text after `role:` speak of this tensor? A trait, or the role's path up to a dot.
+bool is_of_role(const TensorRole& role, const std::string& word) {
+  if (word == "bias") return role.is_bias;
+  if (word == "mtp") return role.is_extra;
+  if (!word.empty() && word == to_string(role.tower)) return true;
+  return (role.path + ".").rfind(word + ".", 0) == 0;
+}
+
+bool filter_speaks(const Node* filter, const std::string& tensor, const TensorRole& role) {
+  if (filter == nullptr || filter->text.empty() || filter->text == "*") return true;
+  if (filter->text.rfind("role:", 0) == 0) return is_of_role(role, filter->text.substr(5));
+  return tensor.find(filter->text) != std::string::npos;
+}
+
 // What one `parameters` mapping says of a field for a tensor.
-std::optional<Read> look_up(const Node* parameters, const Field& field, const std::string& tensor, double t) {
+std::optional<Read> look_up(const Node* parameters, const Field& field, const std::string& tensor, const TensorRole& role, double t) {
   const Node* setting = part(parameters, field.name);
   if (setting == nullptr) return std::nullopt;
   const auto is_condition = [](const Node& n) { return n.is_map(); };
@@ -77,8 +92,7 @@ std::optional<Read> look_up(const Node* parameters, const Field& field, const st
   for (const Node* condition : as_list(setting)) {
     const Node* filter = part(condition, "filter");
     const Node* value = part(condition, "value");
-    const bool matches = filter == nullptr || filter->text.empty() || filter->text == "*" || tensor.find(filter->text) != std::string::npos;
-    if (matches && value != nullptr) return evaluate(*value, field, t);
+    if (filter_speaks(filter, tensor, role) && value != nullptr) return evaluate(*value, field, t);
   }
   return std::nullopt;
 }
@@ -144,18 +158,18 @@ class Retracer {
       if (layer) here.t = position(layer->index, layers_of(job.base ? job.base->input : first_listed(models), layer->stack));
       return here;
     }
-    return in_slices(here, as_list(part(owner, "slices")), layer, job.info.name);
+    return in_slices(here, as_list(part(owner, "slices")), layer, job);
   }
 
-  Whereabouts in_slices(Whereabouts here, const std::vector<const Node*>& slices, const std::optional<LayerName>& layer,
-                        const std::string& tensor) {
+  Whereabouts in_slices(Whereabouts here, const std::vector<const Node*>& slices, const std::optional<LayerName>& layer, const Job& job) {
     if (slices.empty()) return here;
-    // Outside the layers: embeddings belong to the first slice, all else to the last one.
-    here.slice = comes_before_layers(tensor) ? slices.front() : slices.back();
+    // Outside the layers: embeddings and towers belong to the first slice, all else to the last one.
+    here.slice = comes_before_layers(job.info.name) ? slices.front() : slices.back();
     const auto first = as_list(part(slices.front(), "sources"));
     const int reference = first.empty() ? 0 : input_of_entry(*first.front());
-    if (layer && layers_of(reference, layer->stack) > 0 && is_cut(layer->stack, here.module)) {
+    if (layer && layer->stack == cut_stack(reference, here.module)) {
       std::int64_t begin = 0;
+      here.slice = slices.back();  // extra prediction layers stand behind all others
       for (const Node* slice : slices) {
         const std::int64_t n = length_of(*slice);
         if (layer->index < begin + n) {
@@ -165,16 +179,29 @@ class Retracer {
         }
         begin += n;
       }
+    } else if (layer) {
+      here.t = position(layer->index, layers_of(job.base ? job.base->input : reference_of(*here.slice), layer->stack));
     }
     here.entries = part(here.slice, "sources");
     return here;
   }
 
-  // Do slices cut this stack? Without modules there is one; a module cuts the stack below its name.
-  bool is_cut(const std::string& stack, const Node* module) const {
-    if (module == nullptr) return true;
-    const Node::Entry* owner = module_of(stack + ".");
-    return owner != nullptr && &owner->value == module;
+  int reference_of(const Node& slice) const {
+    const auto sources = as_list(part(&slice, "sources"));
+    return sources.empty() ? 0 : input_of_entry(*sources.front());
+  }
+
+  // The stack that slices cut: the only one that the module covers, or the one that config.json counts for the text network.
+  std::string cut_stack(int input, const Node* module) {
+    std::vector<LayerStack> covered;
+    for (const LayerStack& s : stacks_of(input)) {
+      const Node::Entry* owner = module == nullptr ? nullptr : module_of(s.name + ".");
+      if (module == nullptr || (owner != nullptr && &owner->value == module)) covered.push_back(s);
+    }
+    for (const LayerStack& s : covered) {
+      if (covered.size() == 1 || s.is_main) return s.name;
+    }
+    return "?";
   }
 
   static std::int64_t length_of(const Node& slice) {
@@ -190,7 +217,7 @@ class Retracer {
     return n == 1 ? 1 : static_cast<double>(k) / static_cast<double>(n - 1);
   }
 
-  std::int64_t layers_of(int input, const std::string& stack) {
+  const std::vector<LayerStack>& stacks_of(int input) {
     auto [it, fresh] = stacks_.try_emplace(input);
     if (fresh) {
       const PlanInput& model = plan_.inputs[static_cast<std::size_t>(input)];
@@ -198,7 +225,11 @@ class Retracer {
       for (const ViewTensor& t : model.view->tensors()) names.push_back(t.info.name);
       it->second = find_layer_stacks(names, model.checkpoint.config_text());
     }
-    for (const LayerStack& s : it->second) {
+    return it->second;
+  }
+
+  std::int64_t layers_of(int input, const std::string& stack) {
+    for (const LayerStack& s : stacks_of(input)) {
       if (s.name == stack) return s.layers;
     }
     return 0;
@@ -248,7 +279,7 @@ class Retracer {
       const Field& field = params.table()[i];
       std::optional<Read> read;
       for (const Node* level : levels) {
-        if ((read = look_up(level, field, tensor, t))) break;
+        if ((read = look_up(level, field, tensor, job.role, t))) break;
       }
       if (agrees(params, i, read)) continue;
       note(job, params, i, model, read);

@@ -299,7 +299,7 @@ Json group_json(const GroupStats& g, std::size_t models) {
 }
 
 Json tensor_json(const TensorStats& t) {
-  Json out = {{"name", t.info.name}, {"dtype", facts(t.info.dtype).name}, {"shape", t.info.shape}, {"role", to_string(t.role)}};
+  Json out = {{"name", t.info.name}, {"dtype", facts(t.info.dtype).name}, {"shape", t.info.shape}, {"role", t.role}};
   if (t.layer) {
     out["stack"] = t.layer->stack;
     out["layer"] = t.layer->index;

@@ -17,6 +17,7 @@ struct TensorUse {
 struct LogicalTensor {
   std::string name;  // in the output
   double t = 0;      // gradient position
+  TensorRole role;
   std::optional<TensorUse> base;
   std::vector<TensorUse> sources;  // listed models in recipe order; the base is among them only where the method takes it as an input
   const Settings* slice = nullptr;
@@ -24,8 +25,8 @@ struct LogicalTensor {
 };
 
 struct Enumeration {
-  std::vector<LogicalTensor> tensors;  // in model order: before the layers, the layers, after them
-  std::vector<std::string> layer_map;
+  std::vector<LogicalTensor> tensors;        // in model order: before the layers, the layers, after them
+  std::vector<LayerOrigin> layer_map;        // for slices
   std::vector<ConfigChange> config_changes;  // what the choice of layers changes in config.json
 };
 

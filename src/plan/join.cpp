@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "arch/align.h"
-#include "arch/layers.h"
+#include "arch/roles.h"
 #include "base/text_util.h"
 #include "base/units.h"
 #include "plan/align_models.h"
@@ -83,6 +83,7 @@ class Joiner {
   void join(const LogicalTensor& logical) {
     Job job;
     job.t = logical.t;
+    job.role = logical.role;
     job.info.name = logical.name;
     std::vector<TensorUse> lacking;
     if (logical.base && !(job.base = find(*logical.base))) lacking.push_back(*logical.base);
@@ -256,7 +257,7 @@ class Joiner {
       for (const ViewTensor& t : input(model).view->tensors()) all.push_back(t.info.name);
       const auto near = nearest_name(names.front(), all);
       std::string hint = near ? fmt::format("the nearest name there is {}; ", printable(*near)) : std::string();
-      const bool only_heads = std::all_of(names.begin(), names.end(), [](const std::string& n) { return role_of(n) == Role::kHead; });
+      const bool only_heads = std::all_of(names.begin(), names.end(), [](const std::string& n) { return role_of_name(n).path == "head"; });
       if (only_heads) hint = "its config.json does not say that the embedding is its head (tie_word_embeddings); ";
       diagnostics_.error(input(model).ref.place,
                          fmt::format("{} lacks {} that other models have: {}", model_name(model),
@@ -294,7 +295,7 @@ class Joiner {
         const Shape& b = sources.front().tensor->info.shape;
         rows_only = rows_only && a.size() == 2 && b.size() == 2 && a[1] == b[1];
       }
-      const bool vocabulary = rows_only && (role_of(name) == Role::kEmbedding || role_of(name) == Role::kHead);
+      const bool vocabulary = rows_only && (role_of_name(name).path == "embedding" || role_of_name(name).path == "head");
       diagnostics_.error(
           plan_.recipe.method_place, fmt::format("tensor {} does not have one shape: {}", printable(name), join_names(table)),
           vocabulary ? "the vocabularies differ in more than padding; merging those is not supported yet:" + render_vocabularies(plan_)

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "arch/layers.h"
+#include "arch/roles.h"
 #include "arch/vocabulary.h"
 #include "base/text_util.h"
 #include "checkpoint/tokenizer_facts.h"
@@ -25,8 +26,8 @@ VocabularyFacts facts_of(const PlanInput& input) {
 
 bool is_of_vocabulary(const TensorInfo& info, std::int64_t rows) {
   if (info.shape.empty() || info.shape.front() != rows || parse_layer_name(info.name)) return false;
-  const Role role = role_of(info.name);
-  return role == Role::kEmbedding || role == Role::kHead;
+  const TensorRole role = role_of_name(info.name);
+  return role.path == "embedding" || role.path == "head";
 }
 
 // `model` with its vocabulary tensors as long as those of `longer`, whose last rows are taken.

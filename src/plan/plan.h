@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arch/config_edit.h"
+#include "arch/roles.h"
 #include "base/random.h"
 #include "crucible/checkpoint.h"
 #include "crucible/error.h"
@@ -43,6 +44,17 @@ struct PlanInput {
   std::shared_ptr<const ModelView> view;  // its tensors under the output's names
 };
 
+// Where a layer of the output comes from.
+struct LayerOrigin {
+  struct From {
+    int input = 0;  // index into Plan::inputs
+    std::int64_t layer = 0;
+  };
+  std::string stack;  // "model.layers"
+  std::int64_t layer = 0;
+  std::vector<From> from;  // the sources in recipe order, the base aside
+};
+
 struct SourceTensor {
   int input = 0;                       // index into Plan::inputs
   const ViewTensor* tensor = nullptr;  // of that input's view
@@ -67,6 +79,7 @@ struct Job {
   std::vector<int> source_inputs;                     // SourceTensor::input of each source
   Tiling tiling;                                      // kMerge
   double t = 0;                                       // gradient position
+  TensorRole role;                                    // what the tensor is for: filters ask
   std::string copy_reason;                            // kCopy: why nothing is computed
 
   // A copy whose type is not the stored one.
@@ -96,7 +109,7 @@ struct Plan {
   std::string config_text;                   // config.json; empty when the donor has none
   std::vector<ConfigChange> config_changes;  // what it says differently from the donor's
   std::vector<std::string> companions;       // files copied from the donor
-  std::vector<std::string> layer_map;        // "0 <- ./model_a 3", for slices
+  std::vector<LayerOrigin> layer_map;        // for slices, in the order of stacks and layers
   Diagnostics notices;
   std::string digest;  // of everything that decides the output's bytes
 

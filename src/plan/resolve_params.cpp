@@ -35,12 +35,13 @@ bool same(const Params& a, const Params& b) {
 }  // namespace
 
 std::shared_ptr<const Params> ParamResolver::resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels,
-                                                         const std::string& tensor, double t, const std::string& owner) {
+                                                         const LogicalTensor& logical, const std::string& tensor,
+                                                         const std::string& owner) {
   const bool in_layers = parse_layer_name(tensor).has_value();
   auto params = std::make_shared<Params>(table);
   for (std::size_t i = 0; i < table.size(); ++i) {
     const Field& field = table[i];
-    const auto resolved = resolve(field, levels, tensor, t);
+    const auto resolved = resolve(field, levels, tensor, logical.t, logical.role);
     if (!resolved) {
       if (field.is_required && missing_reported_.insert(field.name + "|" + owner).second) {
         diagnostics_.error(recipe_.method_place,
@@ -65,7 +66,7 @@ std::shared_ptr<const Params> ParamResolver::global(const LogicalTensor& tensor)
   if (tensor.slice != nullptr) levels.push_back({Origin::Level::kSlice, tensor.slice});
   if (tensor.module != nullptr) levels.push_back({Origin::Level::kModule, tensor.module});
   levels.push_back({Origin::Level::kGlobal, &recipe_.parameters});
-  return resolve_all(*method_.global, levels, tensor.name, tensor.t, {});
+  return resolve_all(*method_.global, levels, tensor, tensor.name, {});
 }
 
 std::shared_ptr<const Params> ParamResolver::model(const LogicalTensor& tensor, const TensorUse& use, const std::string& model_name) {
@@ -74,7 +75,7 @@ std::shared_ptr<const Params> ParamResolver::model(const LogicalTensor& tensor, 
   if (tensor.slice != nullptr) levels.push_back({Origin::Level::kSlice, tensor.slice});
   if (tensor.module != nullptr) levels.push_back({Origin::Level::kModule, tensor.module});
   levels.push_back({Origin::Level::kGlobal, &recipe_.parameters});
-  return resolve_all(*method_.model, levels, use.name, tensor.t, model_name);
+  return resolve_all(*method_.model, levels, tensor, use.name, model_name);
 }
 
 void ParamResolver::report_unused_of(const Settings& settings) {

@@ -25,8 +25,8 @@ class ParamResolver {
   void report_unused();
 
  private:
-  std::shared_ptr<const Params> resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels, const std::string& tensor,
-                                            double t, const std::string& owner);
+  std::shared_ptr<const Params> resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels, const LogicalTensor& logical,
+                                            const std::string& tensor, const std::string& owner);
   void report_unused_of(const Settings& settings);
   void report_flat_gradient(const Setting& setting, const Condition& condition);
 

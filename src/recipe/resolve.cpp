@@ -26,7 +26,8 @@ Resolved resolve_value(const SettingValue& setting, Origin::Level level, const s
 
 }  // namespace
 
-bool filter_matches(std::string_view filter, std::string_view tensor_name) noexcept {
+bool filter_matches(std::string_view filter, std::string_view tensor_name, const TensorRole& role) noexcept {
+  if (filter.starts_with(kRoleFilter)) return role_matches(role, filter.substr(kRoleFilter.size()));
   return filter.empty() || filter == "*" || tensor_name.find(filter) != std::string_view::npos;
 }
 
@@ -39,13 +40,14 @@ double gradient_at(std::span<const double> points, double t) {
   return (1.0 - fraction) * points[left] + fraction * points[right];
 }
 
-std::optional<Resolved> resolve(const Field& field, std::span<const SettingLevel> levels, std::string_view tensor_name, double t) {
+std::optional<Resolved> resolve(const Field& field, std::span<const SettingLevel> levels, std::string_view tensor_name, double t,
+                                const TensorRole& role) {
   for (const SettingLevel& level : planted(Fault::kLevelIgnored) ? levels.last(1) : levels) {
     CHECK(level.settings != nullptr);
     for (const Setting& setting : *level.settings) {
       if (setting.name != field.name) continue;
       for (const Condition& condition : setting.conditions) {
-        if (planted(Fault::kFilterIgnored) || filter_matches(condition.filter, tensor_name))
+        if (planted(Fault::kFilterIgnored) || filter_matches(condition.filter, tensor_name, role))
           return resolve_value(condition.value, level.level, condition.filter, t);
       }
     }

@@ -5,13 +5,18 @@
 #include <span>
 #include <string_view>
 
+#include "arch/roles.h"
 #include "recipe/recipe.h"
 #include "schema/field.h"
 
 namespace crucible {
 
-// Does a filter match a tensor? Empty or "*" matches all; else it is a case-sensitive substring of the name.
-bool filter_matches(std::string_view filter, std::string_view tensor_name) noexcept;
+// A filter that begins so asks for a role: "role:attention".
+inline constexpr std::string_view kRoleFilter = "role:";
+
+// Does a filter match a tensor? Empty or "*" matches all; "role:WORD" the tensors of that role; else it is a case-sensitive substring of
+// the name.
+bool filter_matches(std::string_view filter, std::string_view tensor_name, const TensorRole& role = {}) noexcept;
 
 // Linear interpolation of a gradient's points at t in [0, 1], in double precision.
 double gradient_at(std::span<const double> points, double t);
@@ -27,6 +32,7 @@ struct Resolved {
   Value value;
   Origin origin;
 };
-std::optional<Resolved> resolve(const Field& field, std::span<const SettingLevel> levels, std::string_view tensor_name, double t);
+std::optional<Resolved> resolve(const Field& field, std::span<const SettingLevel> levels, std::string_view tensor_name, double t,
+                                const TensorRole& role = {});
 
 }  // namespace crucible

@@ -6,8 +6,10 @@
 #include <fmt/format.h>
 
 #include "base/text_util.h"
+#include "arch/roles.h"
 #include "methods/method.h"
 #include "recipe/keys.h"
+#include "recipe/resolve.h"
 
 namespace crucible {
 namespace {
@@ -103,6 +105,15 @@ std::optional<std::string> bind_filter(const Node& node, BindContext& context) {
   if (!node.is_scalar()) {
     context.diagnostics.error(node.place, fmt::format("`filter` must be one text, not {}", describe(node)),
                               "write one condition for each part of a tensor name");
+    return std::nullopt;
+  }
+  if (node.text.starts_with(kRoleFilter)) {
+    const std::string word = node.text.substr(kRoleFilter.size());
+    const std::vector<std::string>& words = role_words();
+    if (std::find(words.begin(), words.end(), word) != words.end()) return node.text;
+    const auto near = nearest_name(word, words);
+    context.diagnostics.error(node.place, fmt::format("there is no role `{}`; roles are {}", printable(word, 60), join_names(words, 100)),
+                              near ? fmt::format("did you mean `role:{}`?", *near) : std::string());
     return std::nullopt;
   }
   const bool looks_like_pattern = node.text != "*" && node.text.find_first_of("*?^$|[]()\\") != std::string::npos;

@@ -76,9 +76,11 @@ void bind_layer_range(const Node& entry, SliceSource& source, BindContext& conte
     context.diagnostics.error(node->place, fmt::format("a layer number must be an integer, not {}", shown), std::string(kHint));
   }
   if (!begin || !end) return;
-  if (*begin < 0 || *end <= *begin || *end > kMostLayers) {
+  // Whether the range holds layers is said where the model's layers are known.
+  if (*begin < -kMostLayers || *begin > kMostLayers || *end < -kMostLayers || *end > kMostLayers) {
     context.diagnostics.error(
-        range->place, fmt::format("`layer_range` [{}, {}] holds no layers; allowed is 0 <= begin < end <= {}", *begin, *end, kMostLayers),
+        range->place,
+        fmt::format("`layer_range` [{}, {}] is no range of layers; allowed is 0 <= begin < end <= {}", *begin, *end, kMostLayers),
         std::string(kHint));
     return;
   }

@@ -1,20 +1,21 @@
 #include "report/aggregate.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 
 #include <fmt/format.h>
 
+#include "arch/roles.h"
+
 namespace crucible {
 namespace {
 
 // The order in which a forward pass meets them; roles that are not here come after, by name.
-constexpr std::array<std::string_view, 8> kRoleOrder = {"embedding", "attention", "mlp", "router", "expert", "norm", "head", "other"};
 
 std::size_t rank_of(const std::string& role) {
-  return static_cast<std::size_t>(std::find(kRoleOrder.begin(), kRoleOrder.end(), role) - kRoleOrder.begin());
+  const auto& order = role_groups();
+  return static_cast<std::size_t>(std::find(order.begin(), order.end(), role) - order.begin());
 }
 
 bool role_before(const std::string& a, const std::string& b) {

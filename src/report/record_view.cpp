@@ -8,6 +8,7 @@
 
 #include "base/text_util.h"
 #include "crucible/error.h"
+#include "report/layer_map.h"
 #include "report/page.h"
 
 namespace crucible {
@@ -252,6 +253,23 @@ void read_run(const At& at, RecordView::Run& out) {
   if (at["cpu_level"].has()) out.cpu_level = at["cpu_level"].text();
 }
 
+// Records of before 0.1.0 hold a line for each layer.
+void read_layer_map(const At& at, RecordView& out) {
+  std::vector<NamedLayer> layers;
+  at.each([&](const At& one) {
+    if (one.json().is_string()) {
+      out.layer_map.push_back(one.text());
+      return;
+    }
+    NamedLayer layer{one["stack"].text(), one["layer"].integer().value_or(0), {}};
+    one["from"].each([&](const At& from) {
+      layer.from.emplace_back(out.model_name(from["input"].integer().value_or(-1)), from["layer"].integer().value_or(0));
+    });
+    layers.push_back(std::move(layer));
+  });
+  for (std::string& line : layer_map_lines(layers)) out.layer_map.push_back(std::move(line));
+}
+
 void read_head(const At& at, RecordView& out) {
   out.program = at["program"].text();
   out.recipe_file = at["recipe_file"].text();
@@ -280,7 +298,7 @@ void read_head(const At& at, RecordView& out) {
   at["unused_parameters"].each([&](const At& one) {
     out.unused_parameters.push_back({one["name"].text(), one["line"].integer().value_or(0)});
   });
-  at["layer_map"].each([&](const At& one) { out.layer_map.push_back(one.text()); });
+  read_layer_map(at["layer_map"], out);
   at["fields"].each_member([&](const std::string& name, const At& one) {
     out.fields.push_back({name, one["help"].text(), one["symbol"].text(), one["type"].text()});
   });

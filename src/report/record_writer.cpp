@@ -131,7 +131,7 @@ Json tensor_json(const Plan& plan, std::size_t j, const JobResult& result, const
     out["layer"] = layer->index;
     out["stack"] = layer->stack;
   }
-  out["role"] = to_string(role_of(job.info.name));
+  out["role"] = job.role.group();
   out["file"] = job.file;
   out["hash"] = written.tensor_hashes[j];
   out["hash_chunk"] = hash_chunk_bytes(job);
@@ -284,7 +284,11 @@ Json make_record(const Plan& plan, const RunResult& result, const RunSummary& su
   record["unused_parameters"] = Json::array();
   for (const UnusedParameter& u : plan.recipe.unused) record["unused_parameters"].push_back({{"name", u.name}, {"line", u.place.line}});
   if (plan.recipe.paths == PathForm::kPlain) record["plain_paths"] = true;
-  if (!plan.layer_map.empty()) record["layer_map"] = plan.layer_map;
+  for (const LayerOrigin& origin : plan.layer_map) {
+    Json from = Json::array();
+    for (const LayerOrigin::From& f : origin.from) from.push_back({{"input", f.input}, {"layer", f.layer}});
+    record["layer_map"].push_back({{"stack", origin.stack}, {"layer", origin.layer}, {"from", std::move(from)}});
+  }
   record["fields"] = fields_json(*plan.method);
   ParameterSets sets;
   Json tensors = Json::array();

@@ -11,6 +11,7 @@
 
 #include "base/text_util.h"
 #include "base/units.h"
+#include "report/layer_map.h"
 #include "text/documents.h"
 
 namespace crucible {
@@ -87,6 +88,13 @@ std::string verdict_text(const Verdict& verdict) {
   return out;
 }
 
+std::string layer_map_text(const Plan& plan) {
+  std::string out;
+  if (!plan.layer_map.empty()) out += "layers of the output, and where they come from\n";
+  for (const std::string& line : layer_map_lines(named_layers(plan))) out += "  " + line + "\n";
+  return out;
+}
+
 }  // namespace
 
 std::string render_run_summary(const Plan& plan, const RunResult& result, const RunSummary& summary) {
@@ -96,7 +104,7 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
   out += fmt::format("; peak memory {}\n", render_bytes(result.peak_bytes));
   for (const Remark& r : summary.remarks)
     out += fmt::format("notice: {} ({}, first {})\n", r.text, render_count(r.tensors, "tensor"), printable(r.first));
-  if (summary.merged_tensors == 0 || summary.models.empty()) return out;
+  if (summary.merged_tensors == 0 || summary.models.empty()) return out + layer_map_text(plan);
   out += "What the parameters did, counted on every element, norms on a fixed sample:\n";
   for (const ModelSummary& model : summary.models) add_model(out, model, summary.has_base);
   if (summary.sign_conflicts > 0) {
@@ -119,7 +127,7 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
                        join_names(summary.nonfinite_tensors, 4));
   }
   for (const Counterfactual& c : summary.counterfactuals) out += render_counterfactual(c) + "\n";
-  return out + verdict_text(summary.verdict);
+  return out + layer_map_text(plan) + verdict_text(summary.verdict);
 }
 
 std::string render_plan(const Plan& plan, const MemoryPlan& memory) {
@@ -138,10 +146,7 @@ std::string render_plan(const Plan& plan, const MemoryPlan& memory) {
       fmt::format("memory    {} predicted peak, {}\n", render_bytes(memory.predicted_peak_bytes), render_count(memory.workers, "worker"));
   out += fmt::format("seed      {}{}\n", plan.options.seed, plan.method->random ? "" : " (the method draws nothing)");
   out += fmt::format("digest    {}\n", plan.digest);
-  if (!plan.layer_map.empty()) {
-    out += "layers\n";
-    for (const std::string& line : plan.layer_map) out += "  " + line + "\n";
-  }
+  out += layer_map_text(plan);
   if (!plan.companions.empty()) out += fmt::format("copied    {}\n", join_names(plan.companions, 40));
   return out;
 }

@@ -224,11 +224,11 @@ def inspect_in_json_and_text(box):
     found = json.loads(box.ok("inspect", "a", "--json").out)
     shapes = llama_shapes(2)
     equal({t["name"]: t["shape"] for t in found["tensors"]}, shapes)
-    equal(found["layer_stacks"], [{"name": "model.layers", "layers": 2, "config_key": "num_hidden_layers"}])
+    equal([(s["name"], s["layers"], s["config_key"]) for s in found["layer_stacks"]], [("model.layers", 2, "num_hidden_layers")])
     equal(found["other_files"], ["config.json", "generation_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"])
     equal(found["bytes"], 2 * found["elements"])
     t = found["tensors"][[t["name"] for t in found["tensors"]].index("model.layers.1.mlp.up_proj.weight")]
-    equal((t["layer"], t["role"], t["dtype"], t["file"]), (1, "mlp", "F16", "model.safetensors"))
+    equal((t["layer"], t["role"], t["dtype"], t["file"]), (1, "mlp.up", "F16", "model.safetensors"))
     contains(box.ok("inspect", "a").out, "layers model.layers: 2")
     contains(box.ok("inspect", "a", "--tensors").out, "model.layers.1.mlp.up_proj.weight  F16 [12, 8]")
     contains(box.ok("inspect", "a/model.safetensors").out, "in %d tensors, 2.77 kB in 1 file" % len(shapes))

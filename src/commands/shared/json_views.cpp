@@ -1,5 +1,6 @@
 #include "commands/shared/json_views.h"
 
+#include "report/layer_map.h"
 #include "report/params_json.h"
 
 namespace crucible {
@@ -78,7 +79,8 @@ Json plan_json(const Plan& plan, const MemoryPlan& memory) {
         {{"model", plan.inputs[i].ref.text()}, {"path", plan.inputs[i].path}, {"base", plan.base && *plan.base == static_cast<int>(i)}});
   }
   for (const PlanFile& file : plan.files) out["files"].push_back({{"name", file.name}, {"bytes", file.bytes}});
-  if (!plan.layer_map.empty()) out["layers"] = plan.layer_map;
+  // For programs: a line for each layer, not for each run of them.
+  for (const NamedLayer& layer : named_layers(plan)) out["layers"].push_back(layer_map_lines({layer}).front());
   out["copied_files"] = plan.companions;
   out["notices"] = diagnostics_json(plan.notices);
   for (const Job& job : plan.jobs) out["tensors"].push_back(job_json(plan, job));

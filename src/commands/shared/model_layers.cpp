@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "arch/layers.h"
+#include "arch/roles.h"
 #include "base/text_util.h"
 #include "base/units.h"
 #include "checkpoint/locate.h"
@@ -26,8 +27,9 @@ const ModelLayers::Look& ModelLayers::look(const ModelRef& ref, Diagnostics& dia
   look.opened = true;
   for (const StoredTensor& t : checkpoint.tensors()) look.names.push_back(t.info.name);
   const auto stacks = find_layer_stacks(look.names, checkpoint.config_text());
-  if (stacks.size() == 1) {
-    look.layers = stacks.front().layers;
+  for (const LayerStack& s : stacks) {
+    if (stacks.size() > 1 && !s.is_main) continue;
+    look.layers = s.layers;
     return look;
   }
   std::vector<std::string> shown;
@@ -43,10 +45,10 @@ std::optional<std::int64_t> ModelLayers::count(const ModelRef& ref, Diagnostics&
 
 std::vector<std::string> ModelLayers::outer_modules(const ModelRef& ref, Outer what, Diagnostics& diagnostics) {
   const Look& found = look(ref, diagnostics);
-  const Role wanted = what == Outer::kEmbedding ? Role::kEmbedding : Role::kHead;
+  const std::string_view wanted = what == Outer::kEmbedding ? "embedding" : "head";
   std::set<std::string> modules;
   for (const std::string& name : found.names) {
-    if (parse_layer_name(name) || role_of(name) != wanted) continue;
+    if (parse_layer_name(name) || role_of_name(name).path != wanted) continue;
     const std::size_t dot = name.rfind('.');
     modules.insert(name.substr(0, dot));
   }

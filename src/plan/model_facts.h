@@ -1,0 +1,36 @@
+// What the planner knows about its inputs' networks: stacks of layers, and the role of each tensor.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "arch/layers.h"
+#include "arch/roles.h"
+#include "plan/plan.h"
+
+namespace crucible {
+
+class ModelFacts {
+ public:
+  explicit ModelFacts(const Plan& plan);
+
+  const std::vector<LayerStack>& stacks(int input) const { return stacks_[static_cast<std::size_t>(input)]; }
+  const LayerStack* stack_named(int input, const std::string& name) const;
+
+  // "other" for a tensor that the input does not have. Roles of a model are inferred when they are first asked for.
+  const TensorRole& role(int input, const std::string& tensor);
+  bool has(int input, const std::string& tensor) const;
+
+ private:
+  using Roles = std::unordered_map<std::string, TensorRole>;
+  const Plan& plan_;
+  std::vector<std::vector<LayerStack>> stacks_;
+  std::vector<std::unique_ptr<Roles>> roles_;
+};
+
+// t of layer k of n: k / (n - 1), 1 where there is one layer, 0 outside the layers.
+double layer_position(std::int64_t k, std::int64_t n) noexcept;
+
+}  // namespace crucible
