@@ -42,7 +42,7 @@ class Checkpoint {
   const StoredTensor* find(std::string_view name) const noexcept;
   // config.json verbatim; empty when there is none.
   const std::string& config_text() const noexcept;
-  // Top-level files that are not weights, weight indices or this program's own reports; sorted.
+  // Files that may go with merged weights (checkpoint/companions.h), relative to the folder; sorted.
   const std::vector<std::string>& companion_files() const noexcept;
 
   // Reads `size` bytes at `offset` of file `file`. Thread-safe. Throws Error.

@@ -42,6 +42,7 @@ struct MergeRequest {
 
   // What is written beside the weights.
   bool copy_companions = true;  // tokenizer and all other non-weight files of the base (or first model)
+  std::string copy_from;        // the model of the recipe whose config and companions are used instead, as the recipe writes it
   bool write_card = true;       // README.md and mergekit_config.yml
   ExistingOutput existing = ExistingOutput::kRefuse;
   bool hash_inputs = false;  // record a hash of every byte of the inputs' weights, not of the headers only; reads them once more

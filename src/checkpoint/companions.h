@@ -1,6 +1,7 @@
 // The files of a model folder that are not weights.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -8,14 +9,27 @@
 
 namespace crucible {
 
-// Does a file of this name belong to a model, so that a merge into its folder replaces or removes it? Weights, weight indices,
-// config, tokenizer, model card and this program's reports do; code and everything unknown do not.
+// Does a file of this name (relative to the folder; a subfolder ends with '/') belong to a model, so that a merge into its folder replaces
+// or removes it? Weights, weight indices, config, tokenizer, model card and this program's reports do; code and everything unknown do not.
 bool is_model_file_name(const std::string& name);
 
-// May a file of this name be copied beside merged weights? Weights, training state, reports and hidden files may not.
-bool is_companion_file_name(const std::string& name);
+// One file of a model folder, or a whole subfolder that is not looked into ("original/").
+struct FolderFile {
+  std::string name;  // relative to the folder
+  std::int64_t bytes = 0;
+  std::string left_out;  // why it is not copied beside merged weights; empty = it is
+  bool is_code = false;  // Python, which a loader may be told to run
+};
 
-// The companion files of a folder, sorted: regular files (links followed) of its top level. A dangling link is a notice.
+// Why a file of this name (its last part) is not copied beside merged weights; empty = it may be.
+std::string why_left_out(const std::string& name);
+
+// What lies in a folder, sorted by name: regular files (links followed) of its top level and of the subfolders that belong to a model (chat
+// templates, the parts of a sentence-transformers model, assets). What is odd (a dangling link, a pointer in place of the file) is a
+// notice.
+std::vector<FolderFile> survey_folder(const std::string& folder, Diagnostics& diagnostics);
+
+// The names of those that are copied.
 std::vector<std::string> list_companion_files(const std::string& folder, Diagnostics& diagnostics);
 
 }  // namespace crucible

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -26,6 +27,39 @@ std::string in(const std::string& folder, const std::string& name) { return fold
 bool is_real_folder(const std::string& path) noexcept {
   struct stat there {};
   return ::lstat(path.c_str(), &there) == 0 && S_ISDIR(there.st_mode);
+}
+
+// All files below a folder, relative to it, sorted; links are not followed.
+void list_files(const std::string& root, const std::string& prefix, std::vector<std::string>& files) {
+  for (const std::string& name : list_folder(in(root, prefix))) {
+    if (is_real_folder(in(root, prefix + name))) {
+      list_files(root, prefix + name + '/', files);
+    } else {
+      files.push_back(prefix + name);
+    }
+  }
+}
+
+std::vector<std::string> all_files(const std::string& root) {
+  std::vector<std::string> files;
+  list_files(root, "", files);
+  return files;
+}
+
+// Makes the folders above `root`/`name`, below `root`; those that were missing are noted.
+void make_parents(const std::string& root, const std::string& name, std::vector<std::string>& made) {
+  for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1)) {
+    const std::string folder = in(root, name.substr(0, slash));
+    if (is_real_folder(folder)) continue;
+    if (system_calls().make_folder(folder.c_str(), 0777) != 0) throw_system_error(folder, "cannot make the folder", errno);
+    made.push_back(folder);
+  }
+}
+
+// Is there anything at the path, a dangling link included?
+bool is_there(const std::string& path) noexcept {
+  struct stat there {};
+  return ::lstat(path.c_str(), &there) == 0;
 }
 
 // The files by which a loader finds a model: gone first, back last.
@@ -110,9 +144,13 @@ bool remove_folder(const std::string& path) noexcept {
 }
 
 void check_no_folder_in_the_way(const std::string& working, const std::string& target) {
-  for (const std::string& name : list_folder(working)) {
-    if (!is_real_folder(in(working, name)) && is_real_folder(in(target, name))) {
+  for (const std::string& name : all_files(working)) {
+    if (is_real_folder(in(target, name)))
       throw Error(ErrorCode::kInput, fmt::format("{}: is a folder; the model has a file of that name", printable(in(target, name), 400)));
+    for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1)) {
+      const std::string folder = in(target, name.substr(0, slash));
+      if (is_there(folder) && !is_real_folder(folder))
+        throw Error(ErrorCode::kInput, fmt::format("{}: is a file; the model has a folder of that name", printable(folder, 400)));
     }
   }
 }
@@ -132,16 +170,34 @@ std::string swap_folders(const std::string& working, const std::string& target) 
   return swap_by_two_renames(working, target, aside) ? aside : std::string{};
 }
 
+namespace {
+
+// Moves what is not the model's from one folder into the other; what could not be moved goes to `stuck`. A folder that both have is
+// gone through.
+void carry_entries(const std::string& old_folder, const std::string& target, const std::string& prefix, const NamePredicate& is_model_file,
+                   std::vector<std::string>& stuck) {
+  for (const std::string& entry : list_folder(in(old_folder, prefix))) {
+    const std::string name = prefix + entry;
+    const std::string from = in(old_folder, name);
+    const bool folder = is_real_folder(from);
+    if (is_model_file && is_model_file(folder ? name + '/' : name)) continue;
+    if (system_calls().rename_new(from.c_str(), in(target, name).c_str()) == 0) continue;
+    if (errno != EEXIST) {
+      stuck.push_back(name);
+    } else if (folder && is_real_folder(in(target, name))) {
+      carry_entries(old_folder, target, name + '/', is_model_file, stuck);
+    }
+  }
+}
+
+}  // namespace
+
 void carry_over(const std::string& old_folder, const std::string& target, const NamePredicate& is_model_file) {
   std::vector<std::string> stuck;
   try {
     // Before anything of the old folder goes: after a power cut the target must not be the old folder again, half empty.
     sync_folder(parent_of(target));
-    for (const std::string& name : list_folder(old_folder)) {
-      const std::string from = in(old_folder, name);
-      if (!is_real_folder(from) && is_model_file && is_model_file(name)) continue;
-      if (system_calls().rename_new(from.c_str(), in(target, name).c_str()) != 0 && errno != EEXIST) stuck.push_back(name);
-    }
+    carry_entries(old_folder, target, "", is_model_file, stuck);
     sync_folder(target);
   } catch (const Error& error) {
     throw Error(error.code(),
@@ -161,12 +217,21 @@ void carry_over(const std::string& old_folder, const std::string& target, const 
 void move_into_place(const std::string& working, const std::string& target, const NamePredicate& is_model_file,
                      const std::string& aside_prefix) {
   const std::string skip = std::filesystem::path(working).filename().string();
-  std::vector<std::string> fresh = list_folder(working);
+  std::vector<std::string> fresh = all_files(working);
   const std::set<std::string> fresh_names(fresh.begin(), fresh.end());
   std::vector<std::string> replaced;
   for (const std::string& name : list_folder(target)) {
-    if (name == skip || is_real_folder(in(target, name))) continue;
+    if (name == skip) continue;
+    if (is_real_folder(in(target, name))) {
+      if (is_model_file && is_model_file(name + '/')) list_files(target, name + '/', replaced);
+      continue;
+    }
     if (fresh_names.contains(name) || (is_model_file && is_model_file(name))) replaced.push_back(name);
+  }
+  for (const std::string& name : fresh) {
+    if (name.find('/') != std::string::npos && is_there(in(target, name)) &&
+        std::find(replaced.begin(), replaced.end(), name) == replaced.end())
+      replaced.push_back(name);
   }
   std::stable_partition(replaced.begin(), replaced.end(), [](const std::string& n) { return is_entry_point(n); });
   std::stable_partition(fresh.begin(), fresh.end(), [](const std::string& n) { return !is_entry_point(n); });
@@ -177,15 +242,24 @@ void move_into_place(const std::string& working, const std::string& target, cons
     if (aside.empty()) throw_system_error(target, "cannot make a folder for the files that are replaced", errno);
   }
   Moves moves;
+  std::vector<std::string> made, made_aside;
   try {
-    for (const std::string& name : replaced) moves.move(in(target, name), in(aside, name));
-    for (const std::string& name : fresh) moves.move(in(working, name), in(target, name));
+    for (const std::string& name : replaced) {
+      make_parents(aside, name, made_aside);
+      moves.move(in(target, name), in(aside, name));
+    }
+    for (const std::string& name : fresh) {
+      make_parents(target, name, made);
+      moves.move(in(working, name), in(target, name));
+    }
+    for (const std::string& folder : made) sync_folder(folder);
     sync_folder(target);
   } catch (const Error& error) {
     if (!moves.undo()) {
       throw Error(error.code(), fmt::format("{}; not all could be put back: files of the old model are in {}", error.what(),
                                             printable(aside.empty() ? target : aside, 400)));
     }
+    for (auto folder = made.rbegin(); folder != made.rend(); ++folder) ::rmdir(folder->c_str());
     if (!aside.empty()) remove_folder(aside);
     throw;
   }

@@ -102,6 +102,17 @@ bool is_occupied_folder(const std::string& path) {
   return std::any_of(names.begin(), names.end(), [](const std::string& n) { return n != "lost+found"; });
 }
 
+bool is_plain_relative_name(std::string_view name) noexcept {
+  if (name.find('\0') != std::string_view::npos) return false;
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::size_t end = std::min(name.find('/', at), name.size());
+    const std::string_view part = name.substr(at, end - at);
+    if (part.empty() || part == "." || part == "..") return false;
+    at = end + 1;
+  }
+  return true;
+}
+
 OutputFolder::OutputFolder(std::string target, Existing existing, std::function<bool(const std::string&)> is_model_file)
     : target_(std::move(target)), is_model_file_(std::move(is_model_file)), existing_(existing) {
   if (target_.empty() || target_.find('\0') != std::string::npos) refuse(target_, "is no path");
@@ -182,7 +193,13 @@ void OutputFolder::check_space(std::int64_t bytes) const {
 }
 
 std::unique_ptr<WriteFile> OutputFolder::create(const std::string& name, std::int64_t size) {
-  CHECK(!committed_ && !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos, "file name {}", name);
+  CHECK(!committed_ && is_plain_relative_name(name), "file name {}", name);
+  for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1)) {
+    const std::string folder = working_ + "/" + name.substr(0, slash);
+    if (is_folder(folder)) continue;
+    if (system_calls().make_folder(folder.c_str(), 0777) != 0) throw_system_error(folder, "cannot make the folder", errno);
+    subfolders_.push_back(folder);
+  }
   return create_for_write(working_ + "/" + name, size);
 }
 
@@ -208,6 +225,7 @@ void OutputFolder::copy_file(const std::string& source, const std::string& name)
 
 void OutputFolder::commit() {
   CHECK(!committed_, "{} is committed", target_);
+  for (const std::string& folder : subfolders_) sync_folder(folder);
   sync_folder(working_);
   const std::lock_guard lock(registry().mutex);
   std::vector<Uncommitted>& items = registry().items;

@@ -15,7 +15,9 @@
 #include "base/text_util.h"
 #include "checkpoint/locate.h"
 #include "plan/align_models.h"
+#include "plan/donor.h"
 #include "plan/enumerate.h"
+#include "plan/fit.h"
 #include "plan/join.h"
 #include "plan/layout.h"
 #include "text/lines.h"
@@ -153,7 +155,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
     return plan;
   }
   if (recipe.base_model) plan.base = input_of(plan, *recipe.base_model);
-  plan.donor = plan.base.value_or(0);
+  plan.donor = find_donor(plan, found);
   align_models(plan, found);
   if (found.has_errors()) {
     finish();
@@ -176,11 +178,12 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
   }
   plan.config_changes = effective_changes(donor.config_text(), plan.config_changes);
   plan.config_text = edit_config(donor.config_text(), plan.config_changes, found);
-  if (options.copy_companions) {
-    for (const std::string& name : donor.companion_files()) {
-      if (name != "config.json") plan.companions.push_back(name);
-    }
-  }
+  if (options.copy_companions) choose_companions(plan, found);
+  const std::string& donor_path = plan.inputs[static_cast<std::size_t>(plan.donor)].path;
+  for (const std::string& fault : check_fit(plan, options.copy_companions ? donor_path : std::string()).faults)
+    found.error({}, "the output would not fit together: " + fault);
+  plan.differences = find_differences(plan);
+  report_differences(plan, found);
   plan.digest = digest_of(plan);
   finish();
   return plan;

@@ -12,10 +12,12 @@
 #include "arch/config_edit.h"
 #include "arch/roles.h"
 #include "base/random.h"
+#include "checkpoint/companions.h"
 #include "crucible/checkpoint.h"
 #include "crucible/error.h"
 #include "crucible/plan.h"
 #include "methods/method.h"
+#include "plan/differences.h"
 #include "plan/view.h"
 #include "recipe/recipe.h"
 
@@ -33,6 +35,7 @@ struct PlanOptions {
   std::uint64_t seed = kDefaultSeed;
   std::int64_t shard_bytes = kDefaultShardBytes;  // of tensor data; <= 0 = one shard
   bool copy_companions = true;                    // tokenizer and all other non-weight files
+  std::string copy_from;                          // model of the recipe whose config and companions are used; empty = base, else the first
   MissingTensors missing = MissingTensors::kError;
 };
 
@@ -108,7 +111,9 @@ struct Plan {
   std::string index_text;                    // empty with one file
   std::string config_text;                   // config.json; empty when the donor has none
   std::vector<ConfigChange> config_changes;  // what it says differently from the donor's
-  std::vector<std::string> companions;       // files copied from the donor
+  std::vector<std::string> companions;       // files copied from the donor, relative to its folder
+  std::vector<FolderFile> left_out;          // files of the donor that are not copied
+  std::vector<Difference> differences;       // between the inputs, in what their weights do not show
   std::vector<LayerOrigin> layer_map;        // for slices, in the order of stacks and layers
   Diagnostics notices;
   std::string digest;  // of everything that decides the output's bytes

@@ -11,13 +11,14 @@
 #include "checkpoint/companions.h"
 #include "crucible/method.h"
 #include "io/output_folder.h"
+#include "report/folder_text.h"
+#include "report/model_card.h"
 #include "report/record.h"
 #include "report/report.h"
 #include "report/summary.h"
 #include "report/text.h"
 #include "run/write_model.h"
 #include "simd/ops.h"
-#include "text/documents.h"
 
 namespace crucible {
 namespace {
@@ -30,28 +31,46 @@ void check_parameters(const Plan& plan) {
 }
 
 // What speaks against the merge is kept beside the place where it would have been; the merge itself is not.
-[[noreturn]] void stop_with_evidence(const Plan& plan, const RunSummary& summary, const std::vector<SmallFile>& files,
-                                     const std::string& output) {
-  std::string text = "the measurements contradict the plan; no model was written:";
-  for (const std::string& w : contradictions(plan, summary.verdict)) text += "\n  " + w;
+[[noreturn]] void stop_with_evidence(ErrorCode code, std::string text, const std::vector<SmallFile>& files, const std::string& output) {
   const std::string folder = (std::filesystem::path(output) / "").parent_path().string() + ".evidence";
   OutputFolder evidence(folder, Existing::kReplace, is_model_file_name);
   for (const SmallFile& file : files) {
     if (file.name != "README.md") evidence.add_small_file(file.name, file.text);  // the card of a model that does not exist
   }
   evidence.commit();
-  throw Error(ErrorCode::kAudit, text + fmt::format("\nthe record and the report of this run are in {}", folder));
+  throw Error(code, text + fmt::format("\nthe record and the report of this run are in {}", folder));
 }
 
-std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const RunSummary& summary, Written written,
+void stop_if_contradicted(const Plan& plan, const RunSummary& summary, const Written& written, const std::vector<SmallFile>& files,
+                          const std::string& output) {
+  try {
+    written.checked.throw_if_wrong();
+  } catch (const Error& wrong) {
+    stop_with_evidence(wrong.code(), wrong.what(), files, output);
+  }
+  if (summary.verdict.ok) return;
+  std::string text = "the measurements contradict the plan; no model was written:";
+  for (const std::string& w : contradictions(plan, summary.verdict)) text += "\n  " + w;
+  stop_with_evidence(ErrorCode::kAudit, std::move(text), files, output);
+}
+
+// The last part of a path, whether or not a slash ends it.
+std::string name_of_folder(const std::string& path) {
+  const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
+}
+
+// Card, recipe, record and report; the first two are added to `written`.
+std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const RunSummary& summary, Written& written,
                                    const MergeRequest& request, const std::string& output) {
   std::vector<SmallFile> files;
   if (request.write_card) {
-    const std::string title = std::filesystem::absolute(output).lexically_normal().filename().string();
+    const std::string title = name_of_folder(output);
     files.push_back({"README.md", render_model_card(plan, summary, title.empty() ? "Merged model" : title)});
-    files.push_back({"mergekit_config.yml", std::string(without_leading_lines(plan.recipe.text))});
+    files.push_back({"mergekit_config.yml", published_recipe(plan)});
   }
-  for (const SmallFile& f : files) written.companions.push_back({f.name, static_cast<std::int64_t>(f.text.size()), hash128_hex(f.text)});
+  for (const SmallFile& f : files)
+    written.companions.push_back({f.name, static_cast<std::int64_t>(f.text.size()), hash128_hex(f.text), FileOrigin::kRebuilt});
   const MemoryPlan memory = plan_memory(plan, run_options(request));
   const RunFacts facts = {memory.predicted_peak_bytes, memory.workers, simd::level_in_use()};
   const nlohmann::ordered_json record = make_record(plan, run, summary, written, facts, output);
@@ -60,7 +79,7 @@ std::vector<SmallFile> small_files(const Plan& plan, const RunResult& run, const
   return files;
 }
 
-MergeReport make_report(const Plan& plan, const RunResult& run, const RunSummary& summary) {
+MergeReport make_report(const Plan& plan, const RunResult& run, const RunSummary& summary, const Written& written) {
   MergeReport report;
   report.notices = plan.notices;
   report.tensors_merged = summary.merged_tensors;
@@ -70,7 +89,7 @@ MergeReport make_report(const Plan& plan, const RunResult& run, const RunSummary
   report.seconds = run.seconds;
   for (const ModelSummary& m : summary.models) report.effects.push_back({m.name, m.measure.elems, m.measure.kept, m.planned_kept});
   for (const Remark& r : summary.remarks) report.remarks.push_back(r.text);
-  report.summary = render_run_summary(plan, run, summary);
+  report.summary = render_run_summary(plan, run, summary) + render_folder_summary(plan, written);
   return report;
 }
 
@@ -117,6 +136,7 @@ Plan plan_recipe(const Recipe& recipe, const MergeRequest& request, const Diagno
     options.shard_bytes = request.shard_bytes;
     options.copy_companions = request.copy_companions;
     options.missing = request.missing;
+    options.copy_from = request.copy_from;
     Diagnostics of_plan;
     plan = make_plan(recipe, options, of_plan);
     found.append(of_plan);
@@ -139,15 +159,17 @@ MergeReport run_plan(const Plan& plan, const MergeRequest& request, const std::s
   const std::vector<Counterfactual> tried = counterfactuals(plan, request.counterfactuals, run_options(request), asked);
   asked.throw_if_errors();
   RunSummary summary;
+  Written all;
   const RunResult result = write_model(plan, output, write, progress, [&](const RunResult& run, const Written& written) {
     summary = summarize(plan, run, request.audit == Auditing::kOn ? judge(plan, run) : Verdict{});
     summary.counterfactuals = tried;
-    std::vector<SmallFile> files = small_files(plan, run, summary, written, request, output);
+    all = written;
+    std::vector<SmallFile> files = small_files(plan, run, summary, all, request, output);
     // A contradiction stops the merge before anything is renamed into place.
-    if (!summary.verdict.ok) stop_with_evidence(plan, summary, files, output);
+    stop_if_contradicted(plan, summary, written, files, output);
     return files;
   });
-  return make_report(plan, result, summary);
+  return make_report(plan, result, summary, all);
 }
 
 MergeReport merge(const MergeRequest& request, const std::string& output) {

@@ -66,6 +66,7 @@ struct Record {
   std::int64_t shard_bytes = 0;
   MissingTensors missing = MissingTensors::kError;
   std::string plan_digest;
+  std::string companions_from;  // model whose config and companions were used; empty = not recorded
   std::vector<Input> inputs;
   std::vector<File> files;
   std::vector<File> companions;  // content_hash given

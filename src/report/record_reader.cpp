@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/text_util.h"
 #include "io/file.h"
+#include "io/output_folder.h"
 #include "report/record.h"
 
 namespace crucible {
@@ -64,7 +65,13 @@ class View {
     if (hex.size() != 32 || hex.find_first_not_of("0123456789abcdef") != std::string::npos) wrong("a hash of 32 hexadecimal digits");
     return hex;
   }
-  // A file of the folder, not of elsewhere.
+  // A file of the folder or below it, not of elsewhere.
+  std::string relative_name() const {
+    std::string name = text();
+    if (!is_plain_relative_name(name)) wrong("the name of a file in the folder");
+    return name;
+  }
+  // A file of the folder itself.
   std::string file_name() const {
     std::string name = text();
     if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
@@ -129,13 +136,14 @@ Record read_record(const Json& json, const std::string& folder) {
     record.missing = *policy;
   }
   record.plan_digest = root.at("plan_digest").hash();
+  if (root.has("companions_from")) record.companions_from = root.at("companions_from").text();
   root.at("inputs").each([&](const View& v) { record.inputs.push_back(read_input(v, folder)); });
   root.at("files").each([&](const View& v) {
     v.at("name").file_name();
     record.files.push_back(read_weight_file(v));
   });
   root.at("companions").each([&](const View& v) {
-    record.companions.push_back({v.at("name").file_name(), v.at("bytes").size(), {}, v.at("hash").hash()});
+    record.companions.push_back({v.at("name").relative_name(), v.at("bytes").size(), {}, v.at("hash").hash()});
   });
   root.at("tensors").each([&](const View& v) { record.tensors.push_back(read_tensor(v, record.files.size())); });
   return record;

@@ -10,6 +10,7 @@
 #include "crucible/error.h"
 #include "report/layer_map.h"
 #include "report/page.h"
+#include "report/public_names.h"
 
 namespace crucible {
 namespace {
@@ -19,30 +20,36 @@ using Json = nlohmann::ordered_json;
 // One value of the record and where it stands ("tensors[3].models[0]").
 class At {
  public:
-  At(const Json* value, std::string place, const std::string* file) : value_(value), place_(std::move(place)), file_(file) {}
+  // `names` is applied to every text.
+  struct Source {
+    const std::string& file;
+    const PublicNames& names;
+  };
+  At(const Json* value, std::string place, const Source* source) : value_(value), place_(std::move(place)), source_(source) {}
 
   bool has() const { return value_ != nullptr && !value_->is_null(); }
   const Json& json() const { return *value_; }
 
   [[noreturn]] void fail(const std::string& why) const {
     Diagnostics wrong;
-    wrong.error({*file_, 0, 0}, fmt::format("the record is damaged: {} {}", place_.empty() ? "it" : "`" + printable(place_) + "`", why));
+    wrong.error({source_->file, 0, 0},
+                fmt::format("the record is damaged: {} {}", place_.empty() ? "it" : "`" + printable(place_) + "`", why));
     wrong.throw_if_errors();
     std::abort();
   }
 
   At operator[](const char* key) const {
     std::string place = place_.empty() ? std::string(key) : place_ + "." + key;
-    if (!has()) return {nullptr, std::move(place), file_};
+    if (!has()) return {nullptr, std::move(place), source_};
     if (!value_->is_object()) fail("is not an object");
     const auto it = value_->find(key);
-    return {it == value_->end() ? nullptr : &*it, std::move(place), file_};
+    return {it == value_->end() ? nullptr : &*it, std::move(place), source_};
   }
 
   std::string text() const {
     if (!has()) return {};
     if (!value_->is_string()) fail("is not text");
-    return clean(value_->get_ref<const std::string&>());
+    return source_->names.publish(clean(value_->get_ref<const std::string&>()));
   }
   std::string required_text() const {
     if (!has()) fail("is missing");
@@ -83,14 +90,14 @@ class At {
   void each(const Each& visit) const {
     if (!has()) return;
     if (!value_->is_array()) fail("is not a list");
-    for (std::size_t i = 0; i < value_->size(); ++i) visit(At(&(*value_)[i], fmt::format("{}[{}]", place_, i), file_));
+    for (std::size_t i = 0; i < value_->size(); ++i) visit(At(&(*value_)[i], fmt::format("{}[{}]", place_, i), source_));
   }
   template <typename Each>
   void each_member(const Each& visit) const {
     if (!has()) return;
     if (!value_->is_object()) fail("is not an object");
     for (auto it = value_->begin(); it != value_->end(); ++it) {
-      visit(clean(it.key()), At(&it.value(), fmt::format("{}.{}", place_, it.key()), file_));
+      visit(clean(it.key()), At(&it.value(), fmt::format("{}.{}", place_, it.key()), source_));
     }
   }
 
@@ -113,11 +120,12 @@ class At {
 
   const Json* value_;
   std::string place_;
-  const std::string* file_;
+  const Source* source_;
 };
 
 RecordView::File read_file(const At& at) {
-  return {at["name"].text(), at["header_hash"].text(), at["content_hash"].text(), at["hash"].text(), at["bytes"].number()};
+  return {at["name"].text(), at["header_hash"].text(), at["content_hash"].text(),
+          at["hash"].text(), at["bytes"].number(),     at["origin"].text()};
 }
 
 void read_effect(const At& at, RecordView::Effect& out) {
@@ -270,6 +278,28 @@ void read_layer_map(const At& at, RecordView& out) {
   for (std::string& line : layer_map_lines(layers)) out.layer_map.push_back(std::move(line));
 }
 
+void read_folder(const At& at, RecordView& out) {
+  out.companions_from = at["companions_from"].text();
+  at["left_out"].each([&](const At& one) { out.left_out.push_back({one["name"].text(), one["reason"].text()}); });
+  at["config_changes"].each([&](const At& one) {
+    out.config_changes.push_back({one["key"].text(), one["old"].text(), one["new"].text(), one["why"].text()});
+  });
+  at["differences"].each([&](const At& one) {
+    RecordView::Difference d{one["kind"].text(), {}};
+    one["rows"].each([&](const At& row) {
+      RecordView::Difference::Row r{row["key"].text(), row["file"].text(), row["chosen"].text(), {}};
+      row["values"].each([&](const At& v) { r.values.emplace_back(v["input"].index(out.inputs.size(), "inputs"), v["value"].text()); });
+      d.rows.push_back(std::move(r));
+    });
+    out.differences.push_back(std::move(d));
+  });
+  if (!at["post_check"].has()) return;
+  out.post_check.emplace();
+  out.post_check->checks = at["post_check"]["checks"].count(0);
+  at["post_check"]["faults"].each([&](const At& text) { out.post_check->faults.push_back(text.text()); });
+  at["post_check"]["notices"].each([&](const At& text) { out.post_check->notices.push_back(text.text()); });
+}
+
 void read_head(const At& at, RecordView& out) {
   out.program = at["program"].text();
   out.recipe_file = at["recipe_file"].text();
@@ -298,6 +328,7 @@ void read_head(const At& at, RecordView& out) {
   at["unused_parameters"].each([&](const At& one) {
     out.unused_parameters.push_back({one["name"].text(), one["line"].integer().value_or(0)});
   });
+  read_folder(at, out);
   read_layer_map(at["layer_map"], out);
   at["fields"].each_member([&](const std::string& name, const At& one) {
     out.fields.push_back({name, one["help"].text(), one["symbol"].text(), one["type"].text()});
@@ -313,8 +344,26 @@ std::string RecordView::model_name(int input) const {
   return inputs[static_cast<std::size_t>(input)].model;
 }
 
+namespace {
+
+// The models and folders that the record names. What is no text is told later, with its place.
+std::vector<std::string> local_names(const Json& record) {
+  std::vector<std::string> names;
+  if (!record.is_object() || !record.contains("inputs") || !record["inputs"].is_array()) return names;
+  for (const Json& input : record["inputs"]) {
+    for (const char* key : {"id", "path"}) {
+      if (input.is_object() && input.contains(key) && input[key].is_string()) names.push_back(input[key].get<std::string>());
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
 RecordView parse_record_view(const Json& record, const std::string& file) {
-  const At at(&record, "", &file);
+  const PublicNames names(local_names(record));
+  const At::Source source{file, names};
+  const At at(&record, "", &source);
   RecordView out;
   read_head(at, out);
   at["parameters"].each([&](const At& set) { out.parameters.push_back(read_parameters(set)); });

@@ -1,6 +1,6 @@
 // crucible.json as plain values, for the report. Everything that may be absent is optional or empty; what is there has been checked:
-// indices point at something, numbers are numbers, text holds no control characters but newlines and tabs. Texts written by the program
-// (notices, hints, remarks) carry the marks of page.h.
+// indices point at something, numbers are numbers, text holds no control characters but newlines and tabs, and no absolute paths. Texts
+// written by the program (notices, hints, remarks) carry the marks of page.h.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ struct RecordView {
   struct File {
     std::string name, header_hash, content_hash, hash;
     std::optional<double> bytes;
+    std::string origin;  // "copied" or "rebuilt"; empty: not recorded
   };
   struct Input {
     std::string model, id, path;
@@ -30,6 +31,25 @@ struct RecordView {
   struct Unused {
     std::string name;
     int line = 0;
+  };
+  struct LeftOut {
+    std::string name, reason;
+  };
+  struct ConfigChange {
+    std::string key, before, after, why;  // values as JSON text; before is empty where the key was absent
+  };
+  // What the inputs disagree about apart from their weights.
+  struct Difference {
+    struct Row {
+      std::string key, file, chosen;
+      std::vector<std::pair<int, std::string>> values;  // input, value
+    };
+    std::string kind;
+    std::vector<Row> rows;
+  };
+  struct PostCheck {
+    std::int64_t checks = 0;
+    std::vector<std::string> faults, notices;
   };
   struct Field {
     std::string name, help, symbol, type;
@@ -97,6 +117,11 @@ struct RecordView {
   std::optional<double> shard_bytes;
   std::vector<Input> inputs;
   std::vector<File> files, companions;
+  std::string companions_from;  // model whose config and other files were used
+  std::vector<LeftOut> left_out;
+  std::vector<ConfigChange> config_changes;
+  std::vector<Difference> differences;
+  std::optional<PostCheck> post_check;
   std::vector<Notice> notices;
   std::vector<Unused> unused_parameters;
   std::vector<std::string> layer_map;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "arch/config_edit.h"
 #include "arch/layers.h"
 #include "base/hash.h"
 #include "report/params_json.h"
@@ -83,6 +84,33 @@ Json notices_json(const Diagnostics& notices) {
       one["column"] = d.place.column;
     }
     out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Json config_changes_json(const Plan& plan) {
+  Json out = Json::array();
+  const std::string& before = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint.config_text();
+  for (const ConfigChange& c : plan.config_changes) {
+    Json one = {{"key", c.path}, {"new", c.json}, {"why", c.why}};
+    if (auto old = config_value(before, c.path)) one["old"] = std::move(*old);
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Json differences_json(const Plan& plan) {
+  Json out = Json::array();
+  for (const Difference& d : plan.differences) {
+    Json rows = Json::array();
+    for (const Difference::Row& row : d.rows) {
+      Json values = Json::array();
+      for (std::size_t i = 0; i < row.values.size(); ++i) {
+        if (!row.values[i].empty()) values.push_back({{"input", i}, {"value", row.values[i]}});
+      }
+      rows.push_back({{"key", row.key}, {"file", row.file}, {"values", std::move(values)}, {"chosen", row.chosen}});
+    }
+    out.push_back({{"kind", d.kind}, {"rows", std::move(rows)}});
   }
   return out;
 }
@@ -278,8 +306,18 @@ Json make_record(const Plan& plan, const RunResult& result, const RunSummary& su
         {{"name", file.name}, {"bytes", file.bytes}, {"header_hash", hash128_hex(std::string_view(file.header).substr(8))}});
   }
   record["companions"] = Json::array();
-  for (const WrittenFile& file : written.companions)
-    record["companions"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"hash", file.hash}});
+  for (const WrittenFile& file : written.companions) {
+    record["companions"].push_back({{"name", file.name},
+                                    {"bytes", file.bytes},
+                                    {"hash", file.hash},
+                                    {"origin", file.origin == FileOrigin::kCopied ? "copied" : "rebuilt"}});
+  }
+  record["companions_from"] = plan.inputs[static_cast<std::size_t>(plan.donor)].ref.text();
+  record["left_out"] = Json::array();
+  for (const FolderFile& file : plan.left_out) record["left_out"].push_back({{"name", file.name}, {"reason", file.left_out}});
+  record["config_changes"] = config_changes_json(plan);
+  record["differences"] = differences_json(plan);
+  record["post_check"] = {{"checks", written.checked.checks}, {"faults", written.checked.faults}, {"notices", written.checked.notices}};
   record["notices"] = notices_json(plan.notices);
   record["unused_parameters"] = Json::array();
   for (const UnusedParameter& u : plan.recipe.unused) record["unused_parameters"].push_back({{"name", u.name}, {"line", u.place.line}});

@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <map>
 #include <numbers>
-#include <set>
 
 #include <fmt/format.h>
 
 #include "base/text_util.h"
 #include "base/units.h"
 #include "report/layer_map.h"
-#include "text/documents.h"
 
 namespace crucible {
 namespace {
@@ -63,14 +60,6 @@ void add_model(std::string& out, const ModelSummary& model, bool has_base) {
     out += fmt::format("    {:>2} {} {:>8.2f} % {:>6.2f} %\n", d + 1, bar(model.decile_rate(d), model.decile_planned_rate(d)),
                        100 * model.decile_rate(d), 100 * model.decile_planned_rate(d));
   }
-}
-
-// A Hub id, as a model card may name it; a local folder has no place there.
-bool is_hub_id(const ModelRef& ref) {
-  const std::string& path = ref.model.path;
-  if (path.empty() || path.front() == '/' || path.front() == '.' || path.front() == '~' || path.find('\\') != std::string::npos)
-    return false;
-  return std::count(path.begin(), path.end(), '/') == 1;
 }
 
 // What was judged, parameter by parameter.
@@ -148,46 +137,6 @@ std::string render_plan(const Plan& plan, const MemoryPlan& memory) {
   out += fmt::format("digest    {}\n", plan.digest);
   out += layer_map_text(plan);
   if (!plan.companions.empty()) out += fmt::format("copied    {}\n", join_names(plan.companions, 40));
-  return out;
-}
-
-std::string render_model_card(const Plan& plan, const RunSummary& summary, const std::string& title) {
-  std::string out = "---\n";
-  std::set<std::string> ids;
-  for (const PlanInput& input : plan.inputs) {
-    if (is_hub_id(input.ref)) ids.insert(input.ref.model.path);
-  }
-  if (!ids.empty()) {
-    out += "base_model:\n";
-    for (const std::string& id : ids) out += fmt::format("- {}\n", id);
-  }
-  out += "library_name: transformers\ntags:\n- crucible\n- mergekit\n- merge\n---\n";
-  const auto shown = [](const ModelRef& ref) {
-    return is_hub_id(ref) ? fmt::format("[{0}](https://huggingface.co/{0})", ref.model.path)
-                          : fmt::format("`{}`", std::filesystem::path(ref.model.path).filename().string());
-  };
-  out += fmt::format("# {}\n\nThis is a merge of language models made with Crucible {}.\n\n## Method\n\n{}", title, CRUCIBLE_VERSION,
-                     plan.method->title);
-  if (!plan.method->paper.empty()) out += fmt::format(" ({})", plan.method->paper);
-  if (plan.base) out += fmt::format(", with {} as the base", shown(plan.inputs[static_cast<std::size_t>(*plan.base)].ref));
-  out += fmt::format(": {}\n\n## Models merged\n\n", plan.method->summary);
-  for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
-    if (!plan.base || *plan.base != static_cast<int>(i)) out += fmt::format("- {}\n", shown(plan.inputs[i].ref));
-  }
-  bool any = false;
-  for (const ModelSummary& m : summary.models) any = any || m.sparsified;
-  if (any) {
-    out += "\n## What the parameters did\n\n| model | entries kept | planned |\n|---|---|---|\n";
-    for (const ModelSummary& m : summary.models) {
-      if (m.sparsified) {
-        out += fmt::format("| {} | {:.3f} % | {:.3f} % |\n", std::filesystem::path(m.name).filename().string(), 100 * m.kept_share(),
-                           100 * m.planned_share());
-      }
-    }
-  }
-  out += fmt::format("\n## Recipe\n\n```yaml\n{}{}```\n", without_leading_lines(plan.recipe.text),
-                     plan.recipe.text.ends_with('\n') ? "" : "\n");
-  out += "\n## Verify\n\n`crucible verify .` in this folder recomputes the merge from its inputs and compares every byte.\n";
   return out;
 }
 

@@ -1,4 +1,4 @@
-// Views of a plan and of a run as text: the terminal summary, the plan listing, the model card.
+// Views of a plan and of a run as text: the terminal summary, the plan listing.
 #pragma once
 
 #include <string>
@@ -14,8 +14,5 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
 
 // What goes where, and what it takes.
 std::string render_plan(const Plan& plan, const MemoryPlan& memory);
-
-// README.md: front matter for the Hub, what was merged, the recipe, how to verify. No absolute paths.
-std::string render_model_card(const Plan& plan, const RunSummary& summary, const std::string& title);
 
 }  // namespace crucible

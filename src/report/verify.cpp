@@ -122,6 +122,8 @@ Plan plan_again(const Record& record, const VerifyOptions& options, Diagnostics&
   plan_with.seed = record.seed;
   plan_with.shard_bytes = record.shard_bytes;
   plan_with.missing = record.missing;
+  plan_with.copy_from = record.companions_from;
+  plan_with.copy_companions = false;  // the copies are held against their hashes
   return make_plan(recipe, plan_with, diagnostics);
 }
 
@@ -173,7 +175,8 @@ void recompute(const std::string& folder, const Record& record, const Plan& plan
   for (const std::string& wrong : contradictions(plan, summary.verdict)) found.wrong.push_back({Wrong::Kind::kMeasured, {}, wrong});
   if (!whole || !comparison.equal()) return;
   // The same bytes were computed from the same inputs: every number that was measured must come out again.
-  const Written nothing{std::vector<std::string>(plan.jobs.size()), {}, {}};
+  Written nothing;
+  nothing.tensor_hashes.resize(plan.jobs.size());
   const Json now = make_record(plan, result, summary, nothing, {}, folder);
   if (const std::string d = first_difference(record.json.value("measured", Json()), now["measured"], "measured"); !d.empty())
     found.wrong.push_back({Wrong::Kind::kMeasured, "measured", d});

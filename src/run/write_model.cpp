@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <mutex>
@@ -32,11 +33,23 @@ class FileSink final : public TileSink {
   }
   void write(const Job& job, int file, std::int64_t offset, const void* data, std::size_t size) override {
     hashes_.add(job, offset, data, size);
+    if (job.kind == Job::Kind::kCopy) copied_nonfinite_ += count_nonfinite_stored(job.info.dtype, data, size);
     put(*files_[static_cast<std::size_t>(file)], offset, data, size);
   }
   std::vector<std::string> finish() {
     for (const auto& out : files_) out->file->sync_and_close();
     return hashes_.finish();
+  }
+  std::int64_t copied_nonfinite() const noexcept { return copied_nonfinite_.load(); }
+  // Bytes of each file that nothing was written to.
+  std::vector<std::int64_t> unwritten() const {
+    std::vector<std::int64_t> bytes;
+    for (const auto& out : files_) {
+      std::int64_t left = 0;
+      for (const auto& window : out->left) left += std::abs(window.load());  // below zero: written twice
+      bytes.push_back(left);
+    }
+    return bytes;
   }
 
  private:
@@ -66,6 +79,7 @@ class FileSink final : public TileSink {
 
   std::vector<std::unique_ptr<Output>> files_;
   TensorHashes hashes_;
+  std::atomic<std::int64_t> copied_nonfinite_{0};
 };
 
 class CompareSink final : public TileSink {
@@ -137,7 +151,7 @@ void write_companions(const Plan& plan, OutputFolder& folder, Written& written) 
   for (const std::string& name : plan.companions) {
     folder.copy_file((fs::path(donor.path) / name).string(), name);
     const std::string copy = (fs::path(folder.working_path()) / name).string();
-    written.companions.push_back({name, static_cast<std::int64_t>(fs::file_size(copy)), hash_file(copy)});
+    written.companions.push_back({name, static_cast<std::int64_t>(fs::file_size(copy)), hash_file(copy), FileOrigin::kCopied});
   }
 }
 
@@ -155,6 +169,8 @@ RunResult write_model(const Plan& plan, const std::string& target, const WriteOp
     FileSink sink(plan, folder);
     result = run_jobs(plan, options.run, sink, progress);
     written.tensor_hashes = sink.finish();
+    written.checked.copied_nonfinite = sink.copied_nonfinite();
+    check_coverage(plan, sink.unwritten(), written.checked);
   }
   if (options.hash_inputs) {
     const int threads = options.run.threads > 0 ? options.run.threads : default_threads();
@@ -164,7 +180,10 @@ RunResult write_model(const Plan& plan, const std::string& target, const WriteOp
     }
   }
   write_companions(plan, folder, written);
-  for (const SmallFile& file : describe(result, written)) folder.add_small_file(file.name, file.text);
+  check_output(plan, folder.working_path(), written.checked);
+  const std::vector<SmallFile> described = describe(result, written);
+  written.checked.throw_if_wrong();
+  for (const SmallFile& file : described) folder.add_small_file(file.name, file.text);
   if (options.run.stop != nullptr && options.run.stop->load()) throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
   folder.commit();
   return result;

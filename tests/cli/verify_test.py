@@ -224,7 +224,7 @@ def wrong_keys_are_named_with_their_place(box):
         (("tensors", 0, "file"), 99, "`tensors[0].file` is 99, not the number of one of"),
         (("tensors", 0, "shape"), [-1], "`tensors[0].shape[0]` is -1"),
         (("files", 0, "name"), "../evil", "`files[0].name` is \"../evil\", not the name of a file"),
-        (("companions", 0, "name"), "a/b", "`companions[0].name`"),
+        (("companions", 0, "name"), "a/../../b", "`companions[0].name`"),
         (("inputs", 2, "files", 0, "bytes"), 1.5, "`inputs[2].files[0].bytes` is 1.5, not an integer"),
         (("plan_digest",), "A" * 32, "`plan_digest`"),
         (("recipe",), "merge_method: linear\n", "edited after it was written"),

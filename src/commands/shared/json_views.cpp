@@ -82,6 +82,8 @@ Json plan_json(const Plan& plan, const MemoryPlan& memory) {
   // For programs: a line for each layer, not for each run of them.
   for (const NamedLayer& layer : named_layers(plan)) out["layers"].push_back(layer_map_lines({layer}).front());
   out["copied_files"] = plan.companions;
+  out["left_out_files"] = nlohmann::ordered_json::object();
+  for (const FolderFile& file : plan.left_out) out["left_out_files"][file.name] = file.left_out;
   out["notices"] = diagnostics_json(plan.notices);
   for (const Job& job : plan.jobs) out["tensors"].push_back(job_json(plan, job));
   return out;

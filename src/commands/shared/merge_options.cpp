@@ -42,6 +42,8 @@ void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
 
 void declare_options_of_set(CLI::App& app, MergeOptions& o, OptionSet set, const char* model_names) {
   declare_model_option(app, o, model_names);
+  app.add_option("--copy-from", o.request.copy_from,
+                 "model of the recipe whose config.json, tokenizer and other files the output gets (default: the base, else the first)");
   app.add_option("--seed", o.request.seed, "seed of all random choices")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_flag("--strict", o.request.notices_are_errors, "treat notices as errors");
   app.add_flag("--allow-unused", o.allow_unused, "parameters that the method does not use are notices, not errors");

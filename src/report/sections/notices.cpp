@@ -10,7 +10,8 @@ namespace {
 void render(const RecordView& record, Page& page) {
   std::vector<std::string> items;
   for (const RecordView::Notice& n : record.notices) {
-    std::string item = n.text;
+    // The tables behind the first line have a section of their own.
+    std::string item = n.text.substr(0, n.text.find('\n'));
     if (n.line > 0) item += " (" + mono(fmt::format("{}:{}:{}", record.recipe_file, n.line, n.column)) + ")";
     if (!n.hint.empty()) item += "; " + n.hint;
     items.push_back(std::move(item));

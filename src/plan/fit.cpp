@@ -1,0 +1,199 @@
+#include "plan/fit.h"
+
+#include <map>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "arch/config_edit.h"
+#include "arch/layers.h"
+#include "arch/vocabulary.h"
+#include "base/text_util.h"
+#include "checkpoint/tokenizer_facts.h"
+#include "plan/plan.h"
+
+namespace crucible {
+namespace {
+
+// The outcome of one check of one model.
+struct Finding {
+  std::string kind;        // the same for the same check of another model
+  std::string text;        // what is wrong; empty = nothing
+  bool is_common = false;  // models in the world have it and load: not worth a word where an input has it too
+};
+
+class Finder {
+ public:
+  // `counts`: the keys of config.json that must be the number of some layers.
+  Finder(const std::vector<const TensorInfo*>& tensors, const std::string& config_text, std::set<std::string> counts)
+      : tensors_(tensors), config_text_(config_text), of_interest_(std::move(counts)) {}
+
+  std::vector<Finding> run(const std::string& tokenizer_folder) {
+    check_layers();
+    check_vocabulary(tokenizer_folder);
+    return std::move(findings_);
+  }
+  // The keys of config.json that are the number of some layers.
+  const std::set<std::string>& counts() const noexcept { return counts_; }
+
+ private:
+  template <class Text>
+  void expect(bool ok, std::string kind, Text text) {
+    findings_.push_back({std::move(kind), ok ? std::string() : text(), false});
+  }
+  template <class Text>
+  void expect_usually(bool ok, std::string kind, Text text) {
+    findings_.push_back({std::move(kind), ok ? std::string() : text(), true});
+  }
+
+  void check_layers() {
+    std::vector<std::string> names;
+    std::map<std::string, std::set<std::int64_t>> indices;
+    for (const TensorInfo* t : tensors_) {
+      names.push_back(t->name);
+      if (const auto layer = parse_layer_name(t->name)) indices[layer->stack].insert(layer->index);
+    }
+    for (const auto& [stack, there] : indices) {
+      expect_usually(static_cast<std::int64_t>(there.size()) == *there.rbegin() + 1, "gap in " + stack, [&s = stack, &t = there] {
+        return fmt::format("the layers of {} have gaps: {} of {} are there", printable(s), t.size(), *t.rbegin() + 1);
+      });
+    }
+    if (config_text_.empty()) return;
+    for (const LayerStack& stack : find_layer_stacks(names, config_text_)) {
+      // Prediction layers behind the counted ones make more than the key says: then nothing is known of it.
+      if (!stack.config_key.empty() && *indices.at(stack.name).rbegin() + 1 == stack.layers) counts_.insert(stack.config_key);
+    }
+    for (const std::string& key : of_interest_) {
+      const auto count = config_value(config_text_, key);
+      if (!count) continue;
+      expect_usually(counts_.contains(key), "layers by " + key, [&] {
+        return fmt::format("{} of config.json says {} layers, and no layers of the model are as many", key, printable(*count, 20));
+      });
+    }
+  }
+
+  void check_vocabulary(const std::string& tokenizer_folder) {
+    const VocabularyFacts facts = vocabulary_of(tensors_, config_text_);
+    if (facts.rows == 0) return;
+    const std::string rows_of = printable(facts.embedding.empty() ? facts.head : facts.embedding);
+    if (facts.config_size) {
+      expect(facts.rows == *facts.config_size, "vocab_size", [&] {
+        return fmt::format("{} has {} rows, {} of config.json says {}", rows_of, facts.rows, facts.size_path, *facts.config_size);
+      });
+    }
+    if (!tokenizer_folder.empty()) {
+      if (const auto tokenizer = read_tokenizer_facts(tokenizer_folder)) {
+        expect(tokenizer->size <= facts.rows, "tokenizer", [&] {
+          return fmt::format("{} has ids up to {}, {} only {} rows", tokenizer->file, tokenizer->size - 1, rows_of, facts.rows);
+        });
+      }
+    }
+    const std::int64_t columns = columns_of(facts.embedding);
+    if (const auto hidden = hidden_size(facts.size_path); hidden && columns > 0) {
+      expect_usually(*hidden == columns, "hidden size",
+                     [&] { return fmt::format("{} has {} columns, config.json gives a hidden size of {}", rows_of, columns, *hidden); });
+    }
+    check_tying(facts);
+  }
+
+  void check_tying(const VocabularyFacts& facts) {
+    if (facts.embedding.empty()) return;
+    expect_usually(!(facts.config_tied.value_or(false) && !facts.head.empty()), "tied",
+                   [&] { return fmt::format("config.json ties the embeddings, and {} is stored all the same", printable(facts.head)); });
+    expect(facts.config_tied.value_or(true) || !facts.wants_head || !facts.head.empty(), "no head", [&] {
+      return fmt::format("config.json says that head and embedding are two, and only {} is stored", printable(facts.embedding));
+    });
+  }
+
+  std::int64_t columns_of(const std::string& name) const {
+    for (const TensorInfo* t : tensors_) {
+      if (t->name == name && t->shape.size() == 2) return t->shape[1];
+    }
+    return 0;
+  }
+
+  // The width of the network, at the level of config.json that has the vocabulary's size.
+  std::optional<std::int64_t> hidden_size(const std::string& beside) const {
+    const auto config = nlohmann::json::parse(config_text_, nullptr, false);
+    const nlohmann::json* level = &config;
+    for (std::size_t at = 0, dot = beside.find('.'); dot != std::string::npos; at = dot + 1, dot = beside.find('.', at)) {
+      const auto it = level->find(beside.substr(at, dot - at));
+      if (it == level->end() || !it->is_object()) return std::nullopt;
+      level = &*it;
+    }
+    if (!level->is_object()) return std::nullopt;
+    for (const char* key : {"hidden_size", "n_embd", "d_model"}) {
+      if (const auto it = level->find(key); it != level->end() && it->is_number_integer()) return it->get<std::int64_t>();
+    }
+    return std::nullopt;
+  }
+
+  const std::vector<const TensorInfo*>& tensors_;
+  const std::string& config_text_;
+  std::set<std::string> of_interest_, counts_;
+  std::vector<Finding> findings_;
+};
+
+std::vector<const TensorInfo*> tensors_of(const PlanInput& input) {
+  std::vector<const TensorInfo*> tensors;
+  for (const StoredTensor& t : input.checkpoint.tensors()) tensors.push_back(&t.info);
+  return tensors;
+}
+
+// Which checks some input passes, and which some input fails.
+struct OfInputs {
+  std::set<std::string> passed, failed;
+};
+
+OfInputs findings_of_inputs(const Plan& plan, const std::set<std::string>& counts, bool with_tokenizer) {
+  OfInputs out;
+  for (const PlanInput& input : plan.inputs) {
+    const auto tensors = tensors_of(input);
+    for (Finding& f : Finder(tensors, input.checkpoint.config_text(), counts).run(with_tokenizer ? input.path : std::string()))
+      (f.text.empty() ? out.passed : out.failed).insert(std::move(f.kind));
+  }
+  return out;
+}
+
+std::set<std::string> counts_of_inputs(const Plan& plan) {
+  std::set<std::string> counts;
+  for (const PlanInput& input : plan.inputs) {
+    const auto tensors = tensors_of(input);
+    Finder finder(tensors, input.checkpoint.config_text(), {});
+    finder.run({});
+    counts.insert(finder.counts().begin(), finder.counts().end());
+  }
+  return counts;
+}
+
+}  // namespace
+
+Fit check_fit(const Plan& plan, const std::string& tokenizer_folder) {
+  std::vector<const TensorInfo*> tensors;
+  for (const Job& job : plan.jobs) tensors.push_back(&job.info);
+  Fit fit;
+  std::vector<Finding> wrong;
+  const std::set<std::string> counts = counts_of_inputs(plan);
+  for (Finding& f : Finder(tensors, plan.config_text, counts).run(tokenizer_folder)) {
+    ++fit.checks;
+    if (!f.text.empty()) wrong.push_back(std::move(f));
+  }
+  if (wrong.empty()) return fit;
+  const OfInputs inputs = findings_of_inputs(plan, counts, !tokenizer_folder.empty());
+  for (Finding& f : wrong) {
+    if (inputs.failed.contains(f.kind)) {
+      if (!f.is_common) fit.notices.push_back(f.text + ", as in an input");
+    } else if (!inputs.passed.contains(f.kind)) {
+      continue;
+    } else if (plan.options.missing != MissingTensors::kError) {
+      fit.notices.push_back(std::move(f.text));
+    } else {
+      fit.faults.push_back(std::move(f.text));
+    }
+  }
+  return fit;
+}
+
+}  // namespace crucible
