@@ -27,6 +27,7 @@ constexpr std::array<std::string_view, 16> kOtherEmbeddings = {
     "audio",    "speech",  "time", "relative",   "embedding_norm", "layernorm", "LayerNorm", "embed_scale"};
 constexpr std::array<std::string_view, 8> kOtherTowers = {"vision", "visual",  "image",     "audio",
                                                           "speech", "qformer", "projector", "connector"};
+constexpr std::array<std::string_view, 3> kHeadNames = {"lm_head.weight", "embed_out.weight", "output.weight"};
 constexpr std::array<std::string_view, 6> kHeadClasses = {"ForCausalLM", "LMHeadModel",    "ForConditionalGeneration",
                                                           "ForMaskedLM", "ForPreTraining", "WithLMHead"};
 // Nested descriptions of the text model.
@@ -78,12 +79,14 @@ VocabularyFacts vocabulary_of(const std::vector<const TensorInfo*>& tensors, con
         (t->shape[0] == embedding->shape[0] && t->name.size() < embedding->name.size()))
       embedding = t;
   }
-  // As many rows as there are tokens: a head may have layers of its own before the projection (`lm_head.dense`).
   const TensorInfo* head = nullptr;
   for (const TensorInfo* t : tensors) {
-    const bool has_rows = embedding != nullptr ? t->shape == embedding->shape
-                                               : facts.config_size && t->shape.size() == 2 && t->shape[0] == *facts.config_size;
-    if (has_rows && is_token_head(*t) && (head == nullptr || t->name.size() < head->name.size())) head = t;
+    if (!is_token_head(*t) || (head != nullptr && t->name.size() >= head->name.size())) continue;
+    // As many rows as there are tokens: a head may have layers of its own before the projection (`lm_head.dense`). A head that is padded
+    // otherwise than the embedding has a name that is nothing but the head's.
+    const std::int64_t rows = embedding != nullptr ? embedding->shape[0] : facts.config_size.value_or(t->shape[0]);
+    const bool is_plain = std::any_of(kHeadNames.begin(), kHeadNames.end(), [t](std::string_view n) { return t->name.ends_with(n); });
+    if (t->shape[0] == rows || is_plain) head = t;
   }
   if (embedding != nullptr) facts.embedding = embedding->name;
   if (head != nullptr) facts.head = head->name;

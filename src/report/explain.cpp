@@ -121,6 +121,13 @@ struct Use {
   std::string first, last;
 };
 
+// "model.norm.weight BF16", with the way in which it is stored where that is another.
+std::string source_text(const SourceTensor& s) {
+  const ViewTensor& t = *s.tensor;
+  return fmt::format("{} {}{}", printable(t.info.name), facts(t.info.dtype).name,
+                     t.how.empty() ? std::string() : fmt::format(" ({})", printable(t.how, 300)));
+}
+
 }  // namespace
 
 std::string render_explanation(const Plan& plan, const std::string& pattern) {
@@ -137,13 +144,11 @@ std::string render_explanation(const Plan& plan, const std::string& pattern) {
     out += fmt::format("  t = {:.4f}\n", job.t);
     out += explain_params(*job.global, "  ");
     if (job.base) {
-      out += fmt::format("  base {}: {} {}\n", plan.inputs[static_cast<std::size_t>(job.base->input)].ref.text(),
-                         job.base->tensor->info.name, facts(job.base->tensor->info.dtype).name);
+      out += fmt::format("  base {}: {}\n", plan.inputs[static_cast<std::size_t>(job.base->input)].ref.text(), source_text(*job.base));
     }
     for (std::size_t i = 0; i < job.sources.size(); ++i) {
       const SourceTensor& s = job.sources[i];
-      out += fmt::format("  {}: {} {}\n", plan.inputs[static_cast<std::size_t>(s.input)].ref.text(), s.tensor->info.name,
-                         facts(s.tensor->info.dtype).name);
+      out += fmt::format("  {}: {}\n", plan.inputs[static_cast<std::size_t>(s.input)].ref.text(), source_text(s));
       out += explain_params(*job.models[i], "    ");
     }
     out += "  the formula, with these numbers\n" + filled_formula(*plan.method, job);

@@ -269,6 +269,19 @@ def a_head_that_is_nowhere_is_missing(box):
             config_a=untied, config_b=untied)(box)
 
 
+@suite.case
+def the_plan_says_how_a_tensor_came_about(box):
+    write_model(box.path("a"), make_tensors(dense_shapes(), "BF16", 1), config_for(tie_word_embeddings=False))
+    write_model(box.path("b"), fuse_projections(make_tensors(dense_shapes(20, head=False), "BF16", 2)), config_for(vocab=20, tie_word_embeddings=True))
+    box.write("recipe.yml", LINEAR)
+    text = box.ok("plan", "recipe.yml", "--explain", "lm_head.weight").out
+    contains(text, "./b: lm_head.weight BF16 (tied: the embedding, model.embed_tokens.weight)")
+    contains(text, "./a: lm_head.weight BF16 (rows 16 to 19 are padding, from ./b)")
+    contains(box.ok("plan", "recipe.yml", "--explain", "k_proj").out, "(stored as model.layers.0.self_attn.qkv_proj.weight)")
+    sources = [s for t in json.loads(box.ok("plan", "recipe.yml", "--json").out)["tensors"] for s in t["sources"]]
+    assert any(s.get("how") == "stored as model.layers.1.mlp.gate_up_proj.weight" for s in sources)
+
+
 # --- padding ---------------------------------------------------------------------------------------------------------------------
 
 def test_vocabulary(box, a_rows, b_rows, recipe=LINEAR):

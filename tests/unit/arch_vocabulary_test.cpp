@@ -45,6 +45,12 @@ TEST(Vocabulary, LayersOfAHeadAreNotTheProjection) {
   EXPECT_TRUE(f.is_tied());
 }
 
+TEST(Vocabulary, AHeadMayBePaddedOtherwiseThanTheEmbedding) {
+  const auto f = facts_about({{"model.embed_tokens.weight", {96, 32}}, {"lm_head.weight", {128, 32}}}, "{}");
+  EXPECT_EQ(f.head, "lm_head.weight");
+  EXPECT_FALSE(f.is_tied());
+}
+
 TEST(Vocabulary, TheTextModelOfAVisionLanguageModel) {
   const auto f = facts_about({{"model.language_model.embed_tokens.weight", {50, 8}},
                               {"model.visual.pos_embed.weight", {900, 8}},

@@ -21,9 +21,11 @@ Json params_with_files(const Params& params) {
 }
 
 Json source_json(const Plan& plan, const SourceTensor& s) {
-  return {{"model", plan.inputs[static_cast<std::size_t>(s.input)].ref.text()},
-          {"tensor", s.tensor->info.name},
-          {"dtype", facts(s.tensor->info.dtype).name}};
+  Json out = {{"model", plan.inputs[static_cast<std::size_t>(s.input)].ref.text()},
+              {"tensor", s.tensor->info.name},
+              {"dtype", facts(s.tensor->info.dtype).name}};
+  if (!s.tensor->how.empty()) out["how"] = s.tensor->how;
+  return out;
 }
 
 Json job_json(const Plan& plan, const Job& job) {
