@@ -30,6 +30,11 @@ constexpr std::array<std::string_view, 8> kOtherTowers = {"vision", "visual",  "
 constexpr std::array<std::string_view, 3> kHeadNames = {"lm_head.weight", "embed_out.weight", "output.weight"};
 constexpr std::array<std::string_view, 6> kHeadClasses = {"ForCausalLM", "LMHeadModel",    "ForConditionalGeneration",
                                                           "ForMaskedLM", "ForPreTraining", "WithLMHead"};
+// Families (model_type) whose configs leave tie_word_embeddings out where it is true.
+constexpr std::array<std::string_view, 30> kTiedByDefault = {
+    "gpt2",    "gpt_neo",    "gemma", "gemma2", "gemma3", "gemma3_text", "bloom",     "opt",        "mpt",     "falcon",
+    "cohere",  "cohere2",    "t5",    "mt5",    "bart",   "mbart",       "pegasus",   "m2m_100",    "bert",    "roberta",
+    "electra", "distilbert", "mamba", "albert", "xlm",    "xlm-roberta", "camembert", "starcoder2", "whisper", "marian"};
 // Nested descriptions of the text model.
 constexpr std::array<std::string_view, 6> kTextConfigs = {"text_config",    "llm_config", "language_config",
                                                           "thinker_config", "decoder",    "generator"};
@@ -68,6 +73,10 @@ VocabularyFacts vocabulary_of(const std::vector<const TensorInfo*>& tensors, con
   const Json config = Json::parse(config_text, nullptr, false);
   if (config.is_object()) {
     read_config(config, {}, facts);
+    if (const auto it = config.find("model_type"); it != config.end() && it->is_string()) {
+      const auto family = it->get<std::string>();
+      facts.ties_by_default = !facts.config_tied && std::find(kTiedByDefault.begin(), kTiedByDefault.end(), family) != kTiedByDefault.end();
+    }
     if (const auto it = config.find("architectures"); it != config.end() && it->is_array() && !it->empty() && it->front().is_string())
       facts.wants_head = contains_any(it->front().get<std::string>(), kHeadClasses);
   }

@@ -74,7 +74,7 @@ class Settler {
     const std::string& name = heads_[owner].facts.head;
     std::vector<std::string> tied;
     for (std::size_t i = 0; i < heads_.size(); ++i) {
-      if (!heads_[i].facts.is_tied() || plan_.inputs[i].view->find(name) != nullptr) continue;
+      if (!heads_[i].facts.is_tied_for_sure() || plan_.inputs[i].view->find(name) != nullptr) continue;
       std::vector<ViewTensor> tensors = plan_.inputs[i].view->tensors();
       ViewTensor head = *plan_.inputs[i].view->find(heads_[i].facts.embedding);
       head.info.name = name;

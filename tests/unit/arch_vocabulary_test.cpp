@@ -30,6 +30,8 @@ TEST(Vocabulary, AHeadThatIsNotStoredIsTiedUnlessTheConfigSaysNo) {
   const auto f = facts_about(tensors, R"({"architectures": ["GPT2LMHeadModel"], "vocab_size": 50})");
   EXPECT_EQ(f.embedding, "transformer.wte.weight");
   EXPECT_TRUE(f.is_tied());
+  EXPECT_FALSE(f.is_tied_for_sure());
+  EXPECT_TRUE(facts_about(tensors, R"({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"})").is_tied_for_sure());
   EXPECT_FALSE(facts_about(tensors, R"({"architectures": ["GPT2Model"]})").is_tied());
   EXPECT_FALSE(facts_about(tensors, R"({"architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": false})").is_tied());
   EXPECT_TRUE(facts_about(tensors, R"({"tie_word_embeddings": true})").is_tied());
