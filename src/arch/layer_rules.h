@@ -8,7 +8,7 @@
 namespace crucible {
 
 // Lists that are never one entry for each layer, however long they happen to be.
-inline constexpr std::array<std::string_view, 34> kNoLayerLists = {"architectures",
+inline constexpr std::array<std::string_view, 35> kNoLayerLists = {"architectures",
                                                                    "eos_token_id",
                                                                    "bos_token_id",
                                                                    "pad_token_id",
@@ -27,6 +27,7 @@ inline constexpr std::array<std::string_view, 34> kNoLayerLists = {"architecture
                                                                    "conv_dim",
                                                                    "conv_stride",
                                                                    "conv_kernel",
+                                                                   "conv_kernel_sizes",
                                                                    "out_indices",
                                                                    "out_features",
                                                                    "stage_names",

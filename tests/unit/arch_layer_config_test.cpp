@@ -46,12 +46,14 @@ SlicedStack with_experts(SlicedStack stack, const std::vector<int>& layers) {
 }
 
 TEST(LayerConfig, CountsListsStringsAndNumbers) {
-  const auto donor = stack_of(R"({"num_hidden_layers": 4, "eos_token_id": [1, 2, 3, 4], "layer_types": ["a", "b", "c", "d"],
+  const auto donor = stack_of(
+      R"({"num_hidden_layers": 4, "eos_token_id": [1, 2, 3, 4], "conv_kernel_sizes": [5, 5, 5, 5], "layer_types": ["a", "b", "c", "d"],
       "nested": {"widths": [1, 2, 3, 4]}, "hybrid_override_pattern": "M*-M", "mlp_only_layers": [0, 3],
       "linear_attn_config": {"kda_layers": [1, 3]}, "moe_layers_enum": "1,2", "short": [1, 2]})",
-                              4);
+      4);
   const Result r = adapt(donor, {3, 0, 0, 1, 2});
   EXPECT_EQ(r.config["num_hidden_layers"], 5);
+  EXPECT_EQ(r.config["conv_kernel_sizes"].dump(), "[5,5,5,5]");
   EXPECT_EQ(r.config["layer_types"].dump(), R"(["d","a","a","b","c"])");
   EXPECT_EQ(r.config["nested"]["widths"].dump(), "[4,1,1,2,3]");
   EXPECT_EQ(r.config["hybrid_override_pattern"], "MMM*-");
