@@ -393,5 +393,26 @@ def a_copy_of_what_others_lack_takes_the_output_type(box):
     equal(values_of(got["model.mtp.fc.weight"]), values_of(a["model.mtp.fc.weight"]))
 
 
+MADE_UP = {"zork.7.quux": [3, 5], "zork.8.quux": [3, 5], "blorb": [7], "a.b.c.d.e": [2, 2, 2], "scalar": [], "nothing": [0, 4], "9": [2],
+           "layers.0.x.1.y": [4], "\u00fc.weight": [3], "weird name/with:signs": [2]}
+
+
+def made_up(recipe):
+    """No part of a name means anything, no config: the names and shapes decide. A merge with itself is itself, whole numbers too."""
+    def case(box):
+        model = make_tensors(MADE_UP, "BF16", 5)
+        model.update({"table": tensor("I64", [4], [3, -1, 2 ** 40, 0]), "mask": tensor("BOOL", [3], [1, 0, 1]), "codes": tensor("I8", [2], [-5, 7])})
+        for name in "ab":
+            write_model(box.path(name), model, config="{}\n", others={})
+        box.merge(recipe)
+        equal(read_model(box.path("out")), {n: (t[0], t[1], t[2]) for n, t in model.items()})
+        box.ok("verify", "out")
+    return case
+
+
+for method, recipe in METHODS.items():
+    suite.add("a_made_up_network_" + method, made_up(recipe))
+
+
 if __name__ == "__main__":
     sys.exit(suite.run())
