@@ -1,5 +1,6 @@
 #include "plan/fit.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -168,6 +169,19 @@ std::set<std::string> counts_of_inputs(const Plan& plan) {
   return counts;
 }
 
+// Slices choose; every other recipe makes at least what the model has that gives the names. Empty: nothing is lost.
+std::string lost_parameters(const Plan& plan) {
+  const auto slices = [](const OutputModule& m) { return !m.slices.empty(); };
+  if (!plan.recipe.slices.empty() || std::any_of(plan.recipe.modules.begin(), plan.recipe.modules.end(), slices)) return {};
+  if (plan.options.missing == MissingTensors::kIntersection) return {};
+  const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
+  std::int64_t before = 0, after = 0;
+  for (const ViewTensor& t : donor.view->tensors()) before += elem_count(t.info.shape);
+  for (const Job& job : plan.jobs) after += elem_count(job.info.shape);
+  if (after >= before) return {};
+  return fmt::format("{} has {} parameters, and the output only {}", donor.ref.text(), before, after);
+}
+
 }  // namespace
 
 Fit check_fit(const Plan& plan, const std::string& tokenizer_folder) {
@@ -180,6 +194,8 @@ Fit check_fit(const Plan& plan, const std::string& tokenizer_folder) {
     ++fit.checks;
     if (!f.text.empty()) wrong.push_back(std::move(f));
   }
+  ++fit.checks;
+  if (std::string lost = lost_parameters(plan); !lost.empty()) fit.faults.push_back(std::move(lost));
   if (wrong.empty()) return fit;
   const OfInputs inputs = findings_of_inputs(plan, counts, !tokenizer_folder.empty());
   for (Finding& f : wrong) {

@@ -9,6 +9,7 @@
 
 #include "crucible/crucible.h"
 #include "io/system_calls.h"
+#include "plan/fit.h"
 #include "report/library.h"
 #include "run/post_check.h"
 #include "run/write_model.h"
@@ -168,6 +169,15 @@ TEST_F(PostCheckTest, ATokenizerThatIsTooLargeIsFound) {
   const PostCheck check = check_after([&](const std::string& out) { write_text(out + "/tokenizer.json", wide); });
   EXPECT_NE(text_of(check).find("tokenizer.json has ids up to 8, model.embed_tokens.weight only 8 rows"), std::string::npos)
       << text_of(check);
+}
+
+TEST_F(PostCheckTest, ALostTensorIsFoundByTheNumberOfParameters) {
+  Plan plan = make();
+  ASSERT_TRUE(check_fit(plan, {}).faults.empty());
+  std::erase_if(plan.jobs, [](const Job& job) { return job.info.name == "model.layers.1.mlp.up_proj.weight"; });
+  const Fit fit = check_fit(plan, {});
+  ASSERT_EQ(fit.faults.size(), 1u);
+  EXPECT_NE(fit.faults.front().find("parameters, and the output only"), std::string::npos) << fit.faults.front();
 }
 
 TEST_F(PostCheckTest, AMissingHeadIsFoundAndAMissingLayer) {
