@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "simd/ops.h"
 #include "tensor/convert.h"
+#include "tensor/tensor_infos.h"
 
 namespace crucible {
 namespace {
@@ -575,8 +576,7 @@ void find_ranks(Analysis& analysis, const Checkpoint& base, const std::vector<Ch
 std::map<std::string, std::string> roles_of(const std::vector<const Checkpoint*>& checkpoints) {
   std::map<std::string, std::string> out;
   for (const Checkpoint* c : checkpoints) {
-    std::vector<const TensorInfo*> infos;
-    for (const StoredTensor& t : c->tensors()) infos.push_back(&t.info);
+    const std::vector<const TensorInfo*> infos = tensor_infos(c->tensors());
     const std::vector<TensorRole> roles = infer_roles(infos, c->config_text());
     for (std::size_t i = 0; i < roles.size(); ++i) out.emplace(infos[i]->name, roles[i].group());
   }

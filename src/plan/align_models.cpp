@@ -8,16 +8,10 @@
 #include "arch/config_edit.h"
 #include "base/text_util.h"
 #include "base/units.h"
+#include "tensor/tensor_infos.h"
 
 namespace crucible {
 namespace {
-
-std::vector<const TensorInfo*> infos_of(const Checkpoint& checkpoint) {
-  std::vector<const TensorInfo*> infos;
-  infos.reserve(checkpoint.tensors().size());
-  for (const StoredTensor& t : checkpoint.tensors()) infos.push_back(&t.info);
-  return infos;
-}
 
 bool same_names(const Checkpoint& a, const Checkpoint& b) {
   const auto& x = a.tensors();
@@ -58,13 +52,13 @@ bool check_view(const std::vector<ViewTensor>& tensors, const PlanInput& input, 
 
 void align_names_of(Plan& plan, Diagnostics& diagnostics) {
   const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
-  const auto reference = infos_of(donor.checkpoint);
+  const auto reference = tensor_infos(donor.checkpoint.tensors());
   for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
     PlanInput& input = plan.inputs[i];
     if (static_cast<int>(i) == plan.donor || same_names(input.checkpoint, donor.checkpoint)) continue;
     const std::string model_type = config_value(input.checkpoint.config_text(), "model_type").value_or("");
     const std::string bare = model_type.size() > 2 ? model_type.substr(1, model_type.size() - 2) : std::string();
-    Alignment aligned = align_names(reference, infos_of(input.checkpoint), bare);
+    Alignment aligned = align_names(reference, tensor_infos(input.checkpoint.tensors()), bare);
     for (const std::string& problem : aligned.problems)
       diagnostics.error(input.ref.place, fmt::format("{}: {}", input.ref.text(), problem));
     if (aligned.rules.empty()) continue;

@@ -1,6 +1,7 @@
 #include "plan/enumerate.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -26,13 +27,15 @@ OrderKey order_key(const std::string& name) {
 
 // Tensors of equal keys keep their order.
 void sort_in_model_order(std::vector<LogicalTensor>& tensors) {
-  std::vector<std::pair<OrderKey, std::size_t>> order;
-  order.reserve(tensors.size());
-  for (std::size_t i = 0; i < tensors.size(); ++i) order.emplace_back(order_key(tensors[i].name), i);
-  std::sort(order.begin(), order.end());
+  std::vector<OrderKey> keys;
+  keys.reserve(tensors.size());
+  for (const LogicalTensor& t : tensors) keys.push_back(order_key(t.name));
+  std::vector<std::size_t> order(tensors.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&keys](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
   std::vector<LogicalTensor> sorted;
   sorted.reserve(tensors.size());
-  for (const auto& [key, i] : order) sorted.push_back(std::move(tensors[i]));
+  for (const std::size_t i : order) sorted.push_back(std::move(tensors[i]));
   tensors = std::move(sorted);
 }
 

@@ -6,7 +6,6 @@
 #include <set>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "arch/config_edit.h"
 #include "arch/layers.h"
@@ -14,6 +13,7 @@
 #include "base/text_util.h"
 #include "checkpoint/tokenizer_facts.h"
 #include "plan/plan.h"
+#include "tensor/tensor_infos.h"
 
 namespace crucible {
 namespace {
@@ -37,7 +37,10 @@ class Finder {
     return std::move(findings_);
   }
   // The keys of config.json that are the number of some layers.
-  const std::set<std::string>& counts() const noexcept { return counts_; }
+  std::set<std::string> find_counts() {
+    check_layers();
+    return std::move(counts_);
+  }
 
  private:
   template <class Text>
@@ -117,16 +120,10 @@ class Finder {
 
   // The width of the network, at the level of config.json that has the vocabulary's size.
   std::optional<std::int64_t> hidden_size(const std::string& beside) const {
-    const auto config = nlohmann::json::parse(config_text_, nullptr, false);
-    const nlohmann::json* level = &config;
-    for (std::size_t at = 0, dot = beside.find('.'); dot != std::string::npos; at = dot + 1, dot = beside.find('.', at)) {
-      const auto it = level->find(beside.substr(at, dot - at));
-      if (it == level->end() || !it->is_object()) return std::nullopt;
-      level = &*it;
-    }
-    if (!level->is_object()) return std::nullopt;
+    const std::string level = beside.substr(0, beside.rfind('.') + 1);
     for (const char* key : {"hidden_size", "n_embd", "d_model"}) {
-      if (const auto it = level->find(key); it != level->end() && it->is_number_integer()) return it->get<std::int64_t>();
+      const auto value = config_value(config_text_, level + key);
+      if (const auto size = value ? parse_integer(*value) : std::nullopt) return size;
     }
     return std::nullopt;
   }
@@ -137,12 +134,6 @@ class Finder {
   std::vector<Finding> findings_;
 };
 
-std::vector<const TensorInfo*> tensors_of(const PlanInput& input) {
-  std::vector<const TensorInfo*> tensors;
-  for (const StoredTensor& t : input.checkpoint.tensors()) tensors.push_back(&t.info);
-  return tensors;
-}
-
 // Which checks some input passes, and which some input fails.
 struct OfInputs {
   std::set<std::string> passed, failed;
@@ -151,7 +142,7 @@ struct OfInputs {
 OfInputs findings_of_inputs(const Plan& plan, const std::set<std::string>& counts, bool with_tokenizer) {
   OfInputs out;
   for (const PlanInput& input : plan.inputs) {
-    const auto tensors = tensors_of(input);
+    const auto tensors = tensor_infos(input.checkpoint.tensors());
     for (Finding& f : Finder(tensors, input.checkpoint.config_text(), counts).run(with_tokenizer ? input.path : std::string()))
       (f.text.empty() ? out.passed : out.failed).insert(std::move(f.kind));
   }
@@ -161,10 +152,8 @@ OfInputs findings_of_inputs(const Plan& plan, const std::set<std::string>& count
 std::set<std::string> counts_of_inputs(const Plan& plan) {
   std::set<std::string> counts;
   for (const PlanInput& input : plan.inputs) {
-    const auto tensors = tensors_of(input);
-    Finder finder(tensors, input.checkpoint.config_text(), {});
-    finder.run({});
-    counts.insert(finder.counts().begin(), finder.counts().end());
+    const auto tensors = tensor_infos(input.checkpoint.tensors());
+    counts.merge(Finder(tensors, input.checkpoint.config_text(), {}).find_counts());
   }
   return counts;
 }
@@ -185,8 +174,7 @@ std::string lost_parameters(const Plan& plan) {
 }  // namespace
 
 Fit check_fit(const Plan& plan, const std::string& tokenizer_folder) {
-  std::vector<const TensorInfo*> tensors;
-  for (const Job& job : plan.jobs) tensors.push_back(&job.info);
+  const auto tensors = tensor_infos(plan.jobs);
   Fit fit;
   std::vector<Finding> wrong;
   const std::set<std::string> counts = counts_of_inputs(plan);

@@ -1,5 +1,7 @@
 #include "plan/model_facts.h"
 
+#include "tensor/tensor_infos.h"
+
 namespace crucible {
 
 ModelFacts::ModelFacts(const Plan& plan) : plan_(plan), roles_(plan.inputs.size()) {
@@ -23,17 +25,12 @@ bool ModelFacts::has(int input, const std::string& tensor) const {
 
 const TensorRole& ModelFacts::role(int input, const std::string& tensor) {
   static const TensorRole none;
-  std::unique_ptr<Roles>& roles = roles_[static_cast<std::size_t>(input)];
-  if (roles == nullptr) {
-    roles = std::make_unique<Roles>();
-    const PlanInput& model = plan_.inputs[static_cast<std::size_t>(input)];
-    std::vector<const TensorInfo*> infos;
-    for (const ViewTensor& t : model.view->tensors()) infos.push_back(&t.info);
-    std::vector<TensorRole> all = infer_roles(infos, model.checkpoint.config_text());
-    for (std::size_t i = 0; i < all.size(); ++i) roles->emplace(infos[i]->name, std::move(all[i]));
-  }
-  const auto it = roles->find(tensor);
-  return it == roles->end() ? none : it->second;
+  const PlanInput& model = plan_.inputs[static_cast<std::size_t>(input)];
+  std::vector<TensorRole>& roles = roles_[static_cast<std::size_t>(input)];
+  const std::vector<ViewTensor>& tensors = model.view->tensors();
+  if (roles.empty()) roles = infer_roles(tensor_infos(tensors), model.checkpoint.config_text());
+  const ViewTensor* found = model.view->find(tensor);
+  return found == nullptr ? none : roles[static_cast<std::size_t>(found - tensors.data())];
 }
 
 double layer_position(std::int64_t k, std::int64_t n) noexcept {

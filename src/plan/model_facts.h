@@ -1,9 +1,7 @@
 // What the planner knows about its inputs' networks: stacks of layers, and the role of each tensor.
 #pragma once
 
-#include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "arch/layers.h"
@@ -24,10 +22,9 @@ class ModelFacts {
   bool has(int input, const std::string& tensor) const;
 
  private:
-  using Roles = std::unordered_map<std::string, TensorRole>;
   const Plan& plan_;
   std::vector<std::vector<LayerStack>> stacks_;
-  std::vector<std::unique_ptr<Roles>> roles_;
+  std::vector<std::vector<TensorRole>> roles_;  // by input, in the order of its view; empty = not asked for yet
 };
 
 // t of layer k of n: k / (n - 1), 1 where there is one layer, 0 outside the layers.

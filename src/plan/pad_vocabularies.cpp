@@ -9,6 +9,7 @@
 #include "base/text_util.h"
 #include "checkpoint/tokenizer_facts.h"
 #include "plan/align_models.h"
+#include "tensor/tensor_infos.h"
 
 namespace crucible {
 namespace {
@@ -19,9 +20,7 @@ struct Vocabulary {
 };
 
 VocabularyFacts facts_of(const PlanInput& input) {
-  std::vector<const TensorInfo*> infos;
-  for (const ViewTensor& t : input.view->tensors()) infos.push_back(&t.info);
-  return vocabulary_of(infos, input.checkpoint.config_text());
+  return vocabulary_of(tensor_infos(input.view->tensors()), input.checkpoint.config_text());
 }
 
 bool is_of_vocabulary(const TensorInfo& info, std::int64_t rows) {

@@ -7,6 +7,7 @@
 #include "arch/vocabulary.h"
 #include "base/text_util.h"
 #include "plan/align_models.h"
+#include "tensor/tensor_infos.h"
 
 namespace crucible {
 namespace {
@@ -32,9 +33,7 @@ bool same_bytes(const Checkpoint& checkpoint, const ViewTensor& a, const ViewTen
 }
 
 Heads heads_of(const PlanInput& input) {
-  std::vector<const TensorInfo*> infos;
-  for (const ViewTensor& t : input.view->tensors()) infos.push_back(&t.info);
-  Heads heads{vocabulary_of(infos, input.checkpoint.config_text()), false};
+  Heads heads{vocabulary_of(tensor_infos(input.view->tensors()), input.checkpoint.config_text()), false};
   const VocabularyFacts& f = heads.facts;
   if (!f.head.empty() && !f.embedding.empty() && f.config_tied.value_or(false))
     heads.is_equal = same_bytes(input.checkpoint, *input.view->find(f.head), *input.view->find(f.embedding));

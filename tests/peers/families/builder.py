@@ -1,13 +1,16 @@
 """Builds, saves, loads and runs a family's models."""
-import json
+import sys
+from pathlib import Path
 
 import torch
 import transformers
 import transformers.modeling_outputs
-from safetensors import safe_open
 
 from catalogue import SMALL
 from inputs import make_inputs
+
+sys.path.append(str(Path(__file__).parents[1]))  # what both parts of the peers share
+from programs import read_tensors  # noqa: E402
 
 
 # Llama 4's class for images asks the output of its text model for a field that it lacks (transformers 5.24).
@@ -92,19 +95,6 @@ def average(state_a, state_b, weight_a, weight_b):
             return a
         return (a.double() * weight_a + b.double() * weight_b).to(a.dtype)
     return {name: mean(name, tensor, state_b[name]) for name, tensor in state_a.items()}
-
-
-def read_tensors(folder):
-    """name -> tensor, by the safetensors library; and name -> file."""
-    index = folder / "model.safetensors.index.json"
-    files = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
-    tensors = {}
-    for name in files:
-        with safe_open(folder / name, "pt") as file:
-            for key in file.keys():
-                assert key not in tensors, f"{key} is in two files"
-                tensors[key] = file.get_tensor(key)
-    return tensors
 
 
 def same_bytes(a, b):
