@@ -73,11 +73,19 @@ void align_names_of(Plan& plan, Diagnostics& diagnostics) {
   }
 }
 
+Vocabularies vocabularies_of(const Plan& plan) {
+  Vocabularies all;
+  for (const PlanInput& input : plan.inputs)
+    all.push_back(vocabulary_of(tensor_infos(input.view->tensors()), input.checkpoint.config_text()));
+  return all;
+}
+
 void align_models(Plan& plan, Diagnostics& diagnostics) {
   align_names_of(plan, diagnostics);
   if (diagnostics.has_errors()) return;
-  settle_heads(plan, diagnostics);
-  pad_vocabularies(plan, diagnostics);
+  const Vocabularies vocabularies = vocabularies_of(plan);
+  settle_heads(plan, vocabularies, diagnostics);
+  pad_vocabularies(plan, vocabularies, diagnostics);
 }
 
 }  // namespace crucible

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "arch/vocabulary.h"
 #include "plan/plan.h"
 
 namespace crucible {
@@ -11,10 +13,15 @@ namespace crucible {
 // spelling only. Every difference that was explained is a notice. May change plan.config_changes.
 void align_models(Plan& plan, Diagnostics& diagnostics);
 
-// The steps of align_models, in order.
-void align_names_of(Plan& plan, Diagnostics& diagnostics);    // prefixes, aliases, experts and projections fused or apart
-void settle_heads(Plan& plan, Diagnostics& diagnostics);      // some models tie their head to the embedding, others have one
-void pad_vocabularies(Plan& plan, Diagnostics& diagnostics);  // rows beyond the tokenizer's last token
+// The steps of align_models, in order. What each input's vocabulary is, is found once, after the first: heads and padding do not change
+// what the steps read of it.
+using Vocabularies = std::vector<VocabularyFacts>;          // by input
+void align_names_of(Plan& plan, Diagnostics& diagnostics);  // prefixes, aliases, experts and projections fused or apart
+Vocabularies vocabularies_of(const Plan& plan);
+// Some models tie their head to the embedding, others have one.
+void settle_heads(Plan& plan, const Vocabularies& vocabularies, Diagnostics& diagnostics);
+// Rows beyond the tokenizer's last token.
+void pad_vocabularies(Plan& plan, const Vocabularies& vocabularies, Diagnostics& diagnostics);
 
 // The sizes of all vocabularies as a table, for a message about models whose vocabularies differ.
 std::string render_vocabularies(const Plan& plan);

@@ -5,23 +5,12 @@
 
 #include "arch/layers.h"
 #include "arch/roles.h"
-#include "arch/vocabulary.h"
 #include "base/text_util.h"
 #include "checkpoint/tokenizer_facts.h"
 #include "plan/align_models.h"
-#include "tensor/tensor_infos.h"
 
 namespace crucible {
 namespace {
-
-struct Vocabulary {
-  VocabularyFacts facts;
-  std::optional<TokenizerFacts> tokenizer;
-};
-
-VocabularyFacts facts_of(const PlanInput& input) {
-  return vocabulary_of(tensor_infos(input.view->tensors()), input.checkpoint.config_text());
-}
 
 bool is_of_vocabulary(const TensorInfo& info, std::int64_t rows) {
   if (info.shape.empty() || info.shape.front() != rows || parse_layer_name(info.name)) return false;
@@ -52,8 +41,10 @@ std::shared_ptr<const ModelView> padded(const PlanInput& model, std::int64_t row
 
 std::string render_vocabularies(const Plan& plan) {
   std::string text;
-  for (const PlanInput& input : plan.inputs) {
-    const VocabularyFacts f = facts_of(input);
+  const Vocabularies all = vocabularies_of(plan);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const PlanInput& input = plan.inputs[i];
+    const VocabularyFacts& f = all[i];
     const auto tokenizer = read_tokenizer_facts(input.checkpoint.path());
     text += fmt::format(
         "\n    {}: {} rows of {}, config.json says {}, {}", input.ref.text(), f.rows,
@@ -65,32 +56,31 @@ std::string render_vocabularies(const Plan& plan) {
   return text;
 }
 
-void pad_vocabularies(Plan& plan, Diagnostics& diagnostics) {
-  std::vector<Vocabulary> all;
-  for (const PlanInput& input : plan.inputs) all.push_back({facts_of(input), {}});
-  const auto [least, most] =
-      std::minmax_element(all.begin(), all.end(), [](const Vocabulary& a, const Vocabulary& b) { return a.facts.rows < b.facts.rows; });
-  const std::int64_t wanted = most->facts.rows;
-  if (least->facts.rows == wanted || least->facts.rows == 0) return;
-  for (std::size_t i = 0; i < all.size(); ++i) all[i].tokenizer = read_tokenizer_facts(plan.inputs[i].checkpoint.path());
-  const auto& first = all.front().tokenizer;
-  const bool padding_only = std::all_of(all.begin(), all.end(), [&](const Vocabulary& v) {
-    return v.tokenizer && v.tokenizer->vocabulary_id == first->vocabulary_id && v.tokenizer->size <= least->facts.rows;
+void pad_vocabularies(Plan& plan, const Vocabularies& vocabularies, Diagnostics& diagnostics) {
+  const auto [least, most] = std::minmax_element(vocabularies.begin(), vocabularies.end(),
+                                                 [](const VocabularyFacts& a, const VocabularyFacts& b) { return a.rows < b.rows; });
+  const std::int64_t wanted = most->rows;
+  if (least->rows == wanted || least->rows == 0) return;
+  std::vector<std::optional<TokenizerFacts>> tokenizers;
+  for (const PlanInput& input : plan.inputs) tokenizers.push_back(read_tokenizer_facts(input.checkpoint.path()));
+  const auto& first = tokenizers.front();
+  const bool padding_only = std::all_of(tokenizers.begin(), tokenizers.end(), [&](const std::optional<TokenizerFacts>& t) {
+    return t && t->vocabulary_id == first->vocabulary_id && t->size <= least->rows;
   });
   if (!padding_only) return;  // the joiner says so where such tensors meet
-  // The base's rows where it has them, else the first model's: all models then agree about rows that no token uses.
+  // The donor's rows where it has as many, else the last such model's: all models then agree about rows that no token uses.
   std::size_t longer = static_cast<std::size_t>(plan.donor);
-  if (all[longer].facts.rows != wanted) longer = static_cast<std::size_t>(most - all.begin());
+  if (vocabularies[longer].rows != wanted) longer = static_cast<std::size_t>(most - vocabularies.begin());
   std::vector<std::string> padded_models;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (all[i].facts.rows == wanted) continue;
-    plan.inputs[i].view = padded(plan.inputs[i], all[i].facts.rows, plan.inputs[longer], wanted);
-    padded_models.push_back(fmt::format("{} ({} rows)", plan.inputs[i].ref.text(), all[i].facts.rows));
+  for (std::size_t i = 0; i < vocabularies.size(); ++i) {
+    if (vocabularies[i].rows == wanted) continue;
+    plan.inputs[i].view = padded(plan.inputs[i], vocabularies[i].rows, plan.inputs[longer], wanted);
+    padded_models.push_back(fmt::format("{} ({} rows)", plan.inputs[i].ref.text(), vocabularies[i].rows));
   }
   diagnostics.notice({}, fmt::format("all models have the same {} tokens, padded to different numbers of rows: the output has {}, and {} "
                                      "takes the rows that no token uses from {}",
                                      first->size, wanted, join_names(padded_models), plan.inputs[longer].ref.text()));
-  const VocabularyFacts& donor = all[static_cast<std::size_t>(plan.donor)].facts;
+  const VocabularyFacts& donor = vocabularies[static_cast<std::size_t>(plan.donor)];
   if (donor.config_size && *donor.config_size < wanted)
     plan.config_changes.push_back({donor.size_path, std::to_string(wanted), "the embedding's rows, padding included"});
 }

@@ -4,10 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "arch/vocabulary.h"
 #include "base/text_util.h"
 #include "plan/align_models.h"
-#include "tensor/tensor_infos.h"
 
 namespace crucible {
 namespace {
@@ -32,8 +30,8 @@ bool same_bytes(const Checkpoint& checkpoint, const ViewTensor& a, const ViewTen
   return true;
 }
 
-Heads heads_of(const PlanInput& input) {
-  Heads heads{vocabulary_of(tensor_infos(input.view->tensors()), input.checkpoint.config_text()), false};
+Heads heads_of(const PlanInput& input, const VocabularyFacts& facts) {
+  Heads heads{facts, false};
   const VocabularyFacts& f = heads.facts;
   if (!f.head.empty() && !f.embedding.empty() && f.config_tied.value_or(false))
     heads.is_equal = same_bytes(input.checkpoint, *input.view->find(f.head), *input.view->find(f.embedding));
@@ -42,8 +40,8 @@ Heads heads_of(const PlanInput& input) {
 
 class Settler {
  public:
-  Settler(Plan& plan, Diagnostics& diagnostics) : plan_(plan), diagnostics_(diagnostics) {
-    for (const PlanInput& input : plan.inputs) heads_.push_back(heads_of(input));
+  Settler(Plan& plan, const Vocabularies& vocabularies, Diagnostics& diagnostics) : plan_(plan), diagnostics_(diagnostics) {
+    for (std::size_t i = 0; i < plan.inputs.size(); ++i) heads_.push_back(heads_of(plan.inputs[i], vocabularies[i]));
   }
 
   void run() {
@@ -118,6 +116,8 @@ class Settler {
 
 }  // namespace
 
-void settle_heads(Plan& plan, Diagnostics& diagnostics) { Settler(plan, diagnostics).run(); }
+void settle_heads(Plan& plan, const Vocabularies& vocabularies, Diagnostics& diagnostics) {
+  Settler(plan, vocabularies, diagnostics).run();
+}
 
 }  // namespace crucible
