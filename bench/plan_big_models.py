@@ -11,7 +11,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAM = os.environ.get("CRUCIBLE", str(ROOT / "build" / "crucible"))
+PROGRAM = os.path.abspath(os.environ.get("CRUCIBLE", ROOT / "build" / "crucible"))
 sys.path.insert(0, str(ROOT / "tests" / "cli"))
 from big_models import MODELS  # noqa: E402
 
