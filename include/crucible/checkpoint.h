@@ -1,4 +1,5 @@
-// A model on disk: a folder with config.json and weights, opened by reading headers only.
+// A model on disk: a folder with config.json and weights, perhaps with parts that have weights of their own, opened by reading headers
+// only.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "crucible/error.h"
+#include "crucible/part.h"
 #include "crucible/tensor.h"
 
 namespace crucible {
@@ -18,6 +20,7 @@ struct WeightFile {
   std::string path;
   std::int64_t size_bytes = 0;
   std::string header_hash;  // XXH3-128 of the header text
+  std::size_t part = 0;     // index into Checkpoint::parts()
 };
 
 // A tensor and where its bytes lie.
@@ -32,16 +35,18 @@ class Checkpoint {
  public:
   struct Impl;
 
-  // Reads and validates all headers and the index of a folder (or of one .safetensors file). Every problem goes to `diagnostics`
-  // with the file and tensor named; the result is empty of tensors then. Never reads tensor data.
+  // Reads and validates all headers and indices of a folder and of its parts (or of one .safetensors file). Every problem goes to
+  // `diagnostics` with the file and tensor named; the result is empty of tensors then. Never reads tensor data.
   static Checkpoint open(const std::string& path, Diagnostics& diagnostics);
 
   const std::string& path() const noexcept;
   const std::vector<WeightFile>& files() const noexcept;
   const std::vector<StoredTensor>& tensors() const noexcept;  // sorted by name
   const StoredTensor* find(std::string_view name) const noexcept;
-  // config.json verbatim; empty when there is none.
-  const std::string& config_text() const noexcept;
+  // The model's own folder first, whether it has weights or not; then the parts that have weights, by folder.
+  const std::vector<ModelPart>& parts() const noexcept;
+  // config.json of the model's own folder verbatim; empty when there is none.
+  const std::string& config_text() const noexcept { return parts().front().config_text; }
   // Files that may go with merged weights (checkpoint/companions.h), relative to the folder; sorted.
   const std::vector<std::string>& companion_files() const noexcept;
 

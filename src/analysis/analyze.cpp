@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "arch/parts.h"
 #include "base/text_util.h"
 #include "base/units.h"
 #include "simd/ops.h"
@@ -577,7 +578,7 @@ std::map<std::string, std::string> roles_of(const std::vector<const Checkpoint*>
   std::map<std::string, std::string> out;
   for (const Checkpoint* c : checkpoints) {
     const std::vector<const TensorInfo*> infos = tensor_infos(c->tensors());
-    const std::vector<TensorRole> roles = infer_roles(infos, c->config_text());
+    const std::vector<TensorRole> roles = infer_roles(infos, c->parts());
     for (std::size_t i = 0; i < roles.size(); ++i) out.emplace(infos[i]->name, roles[i].group());
   }
   return out;

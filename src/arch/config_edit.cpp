@@ -135,13 +135,13 @@ std::optional<std::string> config_value(std::string_view config_text, std::strin
   return std::string(at->in(config_text));
 }
 
-std::vector<ConfigChange> dtype_changes(std::string_view config_text, std::string_view dtype) {
+std::vector<ConfigChange> dtype_changes(std::string_view config_text, std::string_view dtype, DtypeKey key) {
   std::vector<ConfigChange> out;
   const auto root = spans_of(config_text);
   if (!root || root->kind != Kind::kObject) return out;
   add_dtype_changes(*root, {}, json_string(dtype), out);
-  const bool named = std::any_of(std::begin(kDtypeKeys), std::end(kDtypeKeys), [&](auto key) { return root->find(key) != nullptr; });
-  if (!named) out.push_back({"torch_dtype", json_string(dtype), "the type of the output's tensors"});
+  const bool named = std::any_of(std::begin(kDtypeKeys), std::end(kDtypeKeys), [&](auto name) { return root->find(name) != nullptr; });
+  if (!named && key == DtypeKey::kAddWhereAbsent) out.push_back({"torch_dtype", json_string(dtype), "the type of the output's tensors"});
   return out;
 }
 
@@ -156,15 +156,16 @@ std::vector<ConfigChange> effective_changes(std::string_view config_text, const 
   return out;
 }
 
-std::string edit_config(const std::string& config_text, const std::vector<ConfigChange>& changes, Diagnostics& diagnostics) {
+std::string edit_config(const std::string& config_text, const std::vector<ConfigChange>& changes, const std::string& name,
+                        Diagnostics& diagnostics) {
   if (config_text.empty() || changes.empty()) return config_text;
   std::string text = config_text;
   for (const ConfigChange& change : changes) {
     std::string problem;
     text = apply(text, change, problem);
     if (problem.empty()) continue;
-    diagnostics.error({}, fmt::format("config.json cannot be edited ({}): {}", printable(change.why), problem),
-                      "correct config.json of the model that it is taken from");
+    diagnostics.error({}, fmt::format("{} cannot be edited ({}): {}", printable(name), printable(change.why), problem),
+                      fmt::format("correct {} of the model that it is taken from", printable(name)));
     return config_text;
   }
   return text;

@@ -27,13 +27,19 @@ std::optional<std::string> config_value(std::string_view config_text, std::strin
 // What the type of all floating-point tensors changes in a config: `torch_dtype` or `dtype`, whichever it has (both if both), in nested
 // configs too; a table of types by part gets the type in each row. A config that names no type gets `torch_dtype`.
 // `dtype` is a torch name ("bfloat16"). Quantization settings have types of their own and are left alone.
-std::vector<ConfigChange> dtype_changes(std::string_view config_text, std::string_view dtype);
+enum class DtypeKey {
+  kAddWhereAbsent,
+  kOnlyWherePresent,  // a config that names no type stays as it is
+};
+std::vector<ConfigChange> dtype_changes(std::string_view config_text, std::string_view dtype, DtypeKey key = DtypeKey::kAddWhereAbsent);
 
 // Those of the changes whose value differs from what the config says, each path once (of two for one path the later one stands).
 std::vector<ConfigChange> effective_changes(std::string_view config_text, const std::vector<ConfigChange>& changes);
 
 // The text with the named values replaced; absent keys are added at the end of their object, in its layout. Every other byte is as it
 // was. A text that is no JSON object, and a path through something that is no object, are errors; the text is then returned unchanged.
-std::string edit_config(const std::string& config_text, const std::vector<ConfigChange>& changes, Diagnostics& diagnostics);
+// `name`: of the file, for messages.
+std::string edit_config(const std::string& config_text, const std::vector<ConfigChange>& changes, const std::string& name,
+                        Diagnostics& diagnostics);
 
 }  // namespace crucible

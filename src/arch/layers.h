@@ -29,6 +29,7 @@ struct LayerStack {
   std::int64_t indices = 0;            // highest index + 1
   std::vector<std::string> also_keys;  // other paths of config.json with the same count for the same stack
   Tower tower = Tower::kNone;
+  std::string folder;    // of the part that has it (arch/parts.h); empty = the model's own folder
   bool is_main = false;  // the one stack of the text network that config.json counts
 };
 

@@ -7,9 +7,10 @@
 
 #include <fmt/format.h>
 
-#include "arch/layers.h"
+#include "arch/parts.h"
 #include "arch/roles.h"
 #include "base/text_util.h"
+#include "tensor/tensor_infos.h"
 #include "text/yaml.h"
 
 namespace crucible {
@@ -221,9 +222,7 @@ class Retracer {
     auto [it, fresh] = stacks_.try_emplace(input);
     if (fresh) {
       const PlanInput& model = plan_.inputs[static_cast<std::size_t>(input)];
-      std::vector<std::string> names;
-      for (const ViewTensor& t : model.view->tensors()) names.push_back(t.info.name);
-      it->second = find_layer_stacks(names, model.checkpoint.config_text());
+      it->second = find_layer_stacks(tensor_infos(model.view->tensors()), model.checkpoint.parts());
     }
     return it->second;
   }

@@ -2,18 +2,18 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <optional>
 #include <utility>
+
+#include <sys/stat.h>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/text_util.h"
 #include "checkpoint/companions.h"
-#include "checkpoint/config_facts.h"
-#include "checkpoint/load_weights.h"
-#include "checkpoint/quantized.h"
-#include "checkpoint/select_weights.h"
+#include "checkpoint/open_part.h"
+#include "checkpoint/parts.h"
+#include "checkpoint/strict_json.h"
 #include "io/folder_swap.h"
 
 namespace crucible {
@@ -21,13 +21,23 @@ namespace crucible {
 struct Checkpoint::Impl {
   std::string path;
   LoadedWeights weights;
-  std::string config_text;
+  std::vector<ModelPart> parts = std::vector<ModelPart>(1);
   std::vector<std::string> companions;
 };
 
 namespace {
 
 namespace fs = std::filesystem;
+
+// Where tensors of parts are known by their folder, no tensor of the model's own folder may have a name that says the same.
+void check_names(const std::string& path, const std::vector<ModelPart>& parts, const LoadedWeights& root, Diagnostics& diagnostics) {
+  for (const StoredTensor& t : root.tensors) {
+    const std::size_t part = part_of(parts, t.info.name);
+    if (part == 0) continue;
+    diagnostics.error({}, fmt::format("{}: its tensor {} has the name of a tensor of its part {}", printable(path, 400),
+                                      in_quotes(t.info.name), in_quotes(parts[part].folder)));
+  }
+}
 
 class Opener {
  public:
@@ -51,16 +61,89 @@ class Opener {
  private:
   void open_folder(Checkpoint::Impl& model) {
     const std::vector<std::string> names = list_folder(path_);
-    model.config_text = read_text("config.json", names);
-    if (!model.config_text.empty()) read_config(model.config_text);
+    const PartList listed = list_parts(path_, diagnostics_);
     model.companions = list_companion_files(path_, diagnostics_);
-    WeightChoice choice = select_weights(path_, names, config_, diagnostics_);
-    if (choice.files.empty()) return;
-    notice_stray_shards(choice, names);
-    model.weights = load(choice);
-    std::optional<std::string> algo;
-    if (const std::string text = read_text("hf_quant_config.json", names); !text.empty()) algo = parse_quant_algo(text);
-    check_model(model, algo);
+    std::vector<LoadedWeights> weights(1);
+    for (const std::string& folder : listed.folders) open_listed(folder, listed, model, weights);
+    const bool is_whole = weights.size() == 1 && !diagnostics_.has_errors();
+    const bool is_read = is_whole || listed.lists_root || (!listed.is_pipeline && holds_weights(names));
+    OpenedPart root = open_part(path_, names, is_read ? OpenWhat::kWeightsToo : OpenWhat::kConfigOnly, diagnostics_);
+    model.parts.front().config_text = std::move(root.config_text);
+    weights.front() = std::move(root.weights);
+    if (!is_read) notice_unread(names);
+    check_names(path_, model.parts, weights.front(), diagnostics_);
+    model.weights = joined(std::move(weights), model.parts);
+  }
+
+  static bool holds_weights(const std::vector<std::string>& names) {
+    return std::any_of(names.begin(), names.end(), [](const std::string& n) { return is_weights_name(n); });
+  }
+
+  // A folder that a document lists. It may hold no weights (a scheduler, a tokenizer), and then it is no part.
+  void open_listed(const std::string& folder, const PartList& listed, Checkpoint::Impl& model, std::vector<LoadedWeights>& weights) {
+    const std::string path = name_below(path_, folder);
+    if (is_behind_link(folder)) {
+      diagnostics_.error({},
+                         fmt::format("{}: this part of the model is a link, and links to folders are not followed", printable(path, 400)),
+                         "put the folder itself there; its files may be links");
+      return;
+    }
+    const std::vector<std::string> names = is_folder(path) ? list_folder(path) : std::vector<std::string>();
+    if (!holds_weights(names)) {
+      const bool has_config = std::binary_search(names.begin(), names.end(), "config.json");
+      if (listed.is_pipeline && (names.empty() || has_config)) {
+        diagnostics_.notice({},
+                            fmt::format("{}: model_index.json lists this part, and {}", printable(path, 400),
+                                        has_config ? "it has a config.json but no weights" : "there is no such folder, or it is empty"));
+      }
+      return;
+    }
+    OpenedPart part = open_part(path, names, OpenWhat::kWeightsToo, diagnostics_);
+    model.parts.push_back({folder, std::move(part.config_text)});
+    weights.push_back(std::move(part.weights));
+  }
+
+  bool is_behind_link(const std::string& folder) const {
+    for (std::size_t slash = folder.find('/');; slash = folder.find('/', slash + 1)) {
+      struct stat there {};
+      if (::lstat(name_below(path_, folder.substr(0, slash)).c_str(), &there) == 0 && S_ISLNK(there.st_mode)) return true;
+      if (slash == std::string::npos) return false;
+    }
+  }
+
+  // Pipelines often come with all their weights once more, in one file for other programs.
+  void notice_unread(const std::vector<std::string>& names) {
+    std::vector<std::string> unread;
+    for (const std::string& name : names) {
+      if (is_weights_name(name)) unread.push_back(printable(name));
+    }
+    if (unread.empty()) return;
+    diagnostics_.notice({},
+                        fmt::format("{}: {} {} beside the parts of the model, where its loader does not look: neither merged nor copied",
+                                    printable(path_, 400), join_names(unread, 4), unread.size() == 1 ? "lies" : "lie"));
+  }
+
+  // Files and tensors of all parts under the names that the model has for them.
+  static LoadedWeights joined(std::vector<LoadedWeights> weights, const std::vector<ModelPart>& parts) {
+    if (weights.size() == 1) return std::move(weights.front());
+    LoadedWeights all;
+    for (std::size_t p = 0; p < weights.size(); ++p) {
+      const int first = static_cast<int>(all.files.size());
+      for (WeightFile& file : weights[p].files) {
+        file.name = name_below(parts[p].folder, file.name);
+        file.part = p;
+        all.files.push_back(std::move(file));
+      }
+      for (auto& file : weights[p].open_files) all.open_files.push_back(std::move(file));
+      for (StoredTensor& t : weights[p].tensors) {
+        t.info.name = name_below(parts[p].folder, t.info.name);
+        t.file += first;
+        all.tensors.push_back(std::move(t));
+      }
+    }
+    std::sort(all.tensors.begin(), all.tensors.end(),
+              [](const StoredTensor& a, const StoredTensor& b) { return a.info.name < b.info.name; });
+    return all;
   }
 
   void open_file(Checkpoint::Impl& model) {
@@ -78,80 +161,11 @@ class Opener {
     WeightChoice choice;
     choice.files = {name};
     model.weights = load_weights(folder, choice, diagnostics_);
-    check_model(model, {});
-  }
-
-  // The text of a file of the folder; empty when there is none or it cannot be used (a diagnostic says why).
-  std::string read_text(const std::string& name, const std::vector<std::string>& names) {
-    if (!std::binary_search(names.begin(), names.end(), name)) return {};
-    try {
-      return read_small_file(path_ + "/" + name, kMaxConfigBytes);
-    } catch (const Error& error) {
-      if (error.code() == ErrorCode::kIo) throw;
-      diagnostics_.error({}, error.what());
-      return {};
-    }
-  }
-
-  void read_config(const std::string& text) {
-    try {
-      config_ = parse_config_facts(text);
-    } catch (const Error& error) {
-      diagnostics_.error({path_ + "/config.json", 0, 0}, error.what());
-    }
-  }
-
-  LoadedWeights load(const WeightChoice& choice) {
-    if (choice.rival.empty()) return load_weights(path_, choice, diagnostics_);
-    Diagnostics of_index;
-    LoadedWeights from_index = load_weights(path_, choice, of_index);
-    if (!of_index.has_errors()) {
-      diagnostics_.append(of_index);
-      diagnostics_.notice({},
-                          fmt::format("{}: holds {} and, apart from it, {}; the files of the index are used", printable(path_, 400),
-                                      choice.rival, choice.index_name),
-                          "transformers would load the single file: remove whichever is stale");
-      return from_index;
-    }
-    diagnostics_.notice({}, fmt::format("{}: {} is used; {} is ignored because it does not fit the files there ({})", printable(path_, 400),
-                                        choice.rival, choice.index_name, first_error(of_index)));
-    WeightChoice single;
-    single.files = {choice.rival};
-    return load_weights(path_, single, diagnostics_);
-  }
-
-  static std::string first_error(const Diagnostics& diagnostics) {
-    for (const Diagnostic& d : diagnostics.items()) {
-      if (d.severity == Severity::kError) return d.message;
-    }
-    return {};
-  }
-
-  void notice_stray_shards(const WeightChoice& choice, const std::vector<std::string>& names) {
-    if (!choice.index) return;
-    std::vector<std::string> stray;
-    for (const std::string& name : names) {
-      const bool shard = name.starts_with("model-") && name.ends_with(".safetensors");
-      if (shard && !std::binary_search(choice.files.begin(), choice.files.end(), name)) stray.push_back(printable(name));
-    }
-    if (!stray.empty())
-      diagnostics_.notice({path_ + "/" + choice.index_name, 0, 0}, fmt::format("does not name {}; ignored", join_names(stray, 4)));
-  }
-
-  void check_model(const Checkpoint::Impl& model, const std::optional<std::string>& nvidia_algo) {
-    if (diagnostics_.has_errors()) return;
-    if (model.weights.tensors.empty()) diagnostics_.error({}, fmt::format("{}: has no tensors", printable(path_, 400)));
-    const std::string quantized = find_quantization(config_, nvidia_algo, model.weights.tensors);
-    if (!quantized.empty()) {
-      diagnostics_.error(
-          {}, fmt::format("{}: {}", printable(path_, 400), quantized),
-          "use the original model, or dequantise it first (if its weights are plain numbers, remove quantization_config from config.json)");
-    }
+    check_part(path_, model.weights, {}, {}, diagnostics_);
   }
 
   std::string path_;
   Diagnostics& diagnostics_;
-  ConfigFacts config_;
 };
 
 }  // namespace
@@ -170,6 +184,7 @@ Checkpoint Checkpoint::open(const std::string& path, Diagnostics& diagnostics) {
   }
   if (mine.has_errors()) {
     impl->weights = {};
+    impl->parts.resize(1);
     impl->path = path;
   }
   diagnostics.append(mine);
@@ -179,7 +194,7 @@ Checkpoint Checkpoint::open(const std::string& path, Diagnostics& diagnostics) {
 const std::string& Checkpoint::path() const noexcept { return impl_->path; }
 const std::vector<WeightFile>& Checkpoint::files() const noexcept { return impl_->weights.files; }
 const std::vector<StoredTensor>& Checkpoint::tensors() const noexcept { return impl_->weights.tensors; }
-const std::string& Checkpoint::config_text() const noexcept { return impl_->config_text; }
+const std::vector<ModelPart>& Checkpoint::parts() const noexcept { return impl_->parts; }
 const std::vector<std::string>& Checkpoint::companion_files() const noexcept { return impl_->companions; }
 
 const StoredTensor* Checkpoint::find(std::string_view name) const noexcept {

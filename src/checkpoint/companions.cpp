@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/text_util.h"
+#include "checkpoint/parts.h"
 #include "io/file.h"
 #include "io/folder_swap.h"
 
@@ -27,6 +27,8 @@ constexpr std::array kOwnReports = {"README.md"sv, "mergekit_config.yml"sv, "cru
 
 constexpr std::array kModelFiles = {
     "config.json"sv,
+    "model_index.json"sv,
+    "modules.json"sv,
     "generation_config.json"sv,
     "hf_quant_config.json"sv,
     "quantize_config.json"sv,
@@ -58,12 +60,12 @@ constexpr std::array kReports = {"mergekit_moe_config.yml"sv, "mergekit_config.y
 
 constexpr std::array kUnfinished = {".lock"sv, ".incomplete"sv, ".tmp"sv, ".part"sv, "~"sv};
 
-// Subfolders that loaders of the model read. The parts of a sentence-transformers model ("1_Pooling") are told by their form.
+// Subfolders that loaders of the model read, apart from those that its documents list. The parts of a sentence-transformers model
+// ("1_Pooling") are told by their form too.
 constexpr std::array kModelFolders = {"additional_chat_templates"sv, "assets"sv};
 
 constexpr int kFolderDepth = 4;
 constexpr std::int64_t kPointerBytes = 1024;  // a Git LFS pointer is shorter
-constexpr std::int64_t kModulesBytes = 1 << 20;
 
 constexpr std::array kTrainingPrefixes = {"optimizer"sv,     "scheduler"sv, "rng_state"sv, "trainer_state"sv,
                                           "training_args"sv, "zero_pp_"sv,  "mp_rank_"sv};
@@ -80,6 +82,7 @@ bool is_weight_index(std::string_view name) {
 }
 
 bool is_training_state(std::string_view name) {
+  if (name == "scheduler_config.json") return false;  // of a pipeline: how it draws its noise, not how it was trained
   return std::any_of(kTrainingPrefixes.begin(), kTrainingPrefixes.end(), [&](std::string_view p) {
     return name.starts_with(p) && (name.size() == p.size() || name[p.size()] == '.' || name[p.size()] == '_' || p.ends_with('_'));
   });
@@ -104,20 +107,11 @@ bool is_module_folder(std::string_view name) noexcept {
          std::all_of(name.begin(), name.begin() + static_cast<std::ptrdiff_t>(bar), is_digit) && !is_digit(name[bar + 1]);
 }
 
-// The subfolders that modules.json of sentence-transformers names.
-std::set<std::string> folders_in_modules(const std::string& folder) {
+// The first part of each folder that the model's documents list. What is wrong with them is said where the model is opened.
+std::set<std::string> listed_folders(const std::string& folder) {
   std::set<std::string> out;
-  const std::string path = folder + "/modules.json";
-  try {
-    if (!path_exists(path)) return out;
-    const auto modules = nlohmann::json::parse(read_small_file(path, kModulesBytes), nullptr, false);
-    if (!modules.is_array()) return out;
-    for (const auto& m : modules) {
-      if (m.is_object() && m.contains("path") && m["path"].is_string()) out.insert(m["path"].get<std::string>());
-    }
-  } catch (const Error&) {
-    return {};  // a file that cannot be read names nothing
-  }
+  Diagnostics told;
+  for (const std::string& name : list_parts(folder, told).folders) out.insert(name.substr(0, name.find('/')));
   return out;
 }
 
@@ -133,7 +127,7 @@ bool is_lfs_pointer(const std::string& path, std::int64_t bytes) {
 class Surveyor {
  public:
   Surveyor(const std::string& folder, Diagnostics& diagnostics)
-      : folder_(folder), modules_(folders_in_modules(folder)), diagnostics_(diagnostics) {}
+      : folder_(folder), listed_(listed_folders(folder)), diagnostics_(diagnostics) {}
 
   std::vector<FolderFile> run() {
     visit("", 0);
@@ -171,7 +165,7 @@ class Surveyor {
   void add_folder(const std::string& name, const std::string& entry, const std::string& path, int depth) {
     struct stat there {};
     const bool is_link = ::lstat(path.c_str(), &there) == 0 && S_ISLNK(there.st_mode);
-    const bool known = depth > 0 || contains(kModelFolders, entry) || is_module_folder(entry) || modules_.contains(entry);
+    const bool known = depth > 0 || contains(kModelFolders, entry) || is_module_folder(entry) || listed_.contains(entry);
     if (entry.front() == '.') {
       files_.push_back({name + "/", 0, "hidden", false});
     } else if (known && !is_link && depth < kFolderDepth) {
@@ -184,12 +178,14 @@ class Surveyor {
 
   void add_file(const std::string& name, const std::string& entry, const std::string& path, std::int64_t bytes) {
     FolderFile file{name, bytes, why_left_out(entry), entry.ends_with(".py")};
-    const bool in_part = name.find('/') != std::string::npos;
-    if (in_part && has_weight_suffix(entry)) {
-      file.left_out = "weights of a part that no merge reads";
+    const std::size_t slash = name.find('/');
+    if (slash != std::string::npos && !listed_.contains(name.substr(0, slash)) && has_weight_suffix(entry)) {
+      file.left_out = "weights in a folder that no document of the model lists";
       diagnostics_.notice({},
-                          fmt::format("{}: weights of a part beside the model; they are neither merged nor copied", printable(path, 400)),
-                          "copy them into the output by hand if the part is to work there");
+                          fmt::format("{}: weights in a folder that neither modules.json nor model_index.json lists; they are neither "
+                                      "merged nor copied",
+                                      printable(path, 400)),
+                          "list the folder, or copy them into the output by hand");
     } else if (file.left_out.empty() && is_lfs_pointer(path, bytes)) {
       diagnostics_.notice({}, fmt::format("{} is a Git LFS pointer, not the file itself", printable(path, 400)),
                           "fetch it with git lfs pull");
@@ -198,7 +194,7 @@ class Surveyor {
   }
 
   const std::string& folder_;
-  std::set<std::string> modules_;
+  std::set<std::string> listed_;  // folders of its top level that its documents name
   Diagnostics& diagnostics_;
   std::vector<FolderFile> files_;
 };
@@ -212,6 +208,10 @@ bool is_model_file_name(const std::string& name) {
   // Training state has weight suffixes too, but no merge makes or replaces it.
   if (is_training_state(name)) return false;
   return has_weight_suffix(name) || is_weight_index(name) || contains(kModelFiles, name) || contains(kOwnReports, name);
+}
+
+bool is_weights_name(std::string_view name) noexcept {
+  return !name.empty() && name.front() != '.' && !is_training_state(name) && (has_weight_suffix(name) || is_weight_index(name));
 }
 
 std::string why_left_out(const std::string& name) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "crucible/error.h"
@@ -21,12 +22,15 @@ struct FolderFile {
   bool is_code = false;  // Python, which a loader may be told to run
 };
 
+// Is a file of this name (without folders) weights, in whatever format, or an index of such?
+bool is_weights_name(std::string_view name) noexcept;
+
 // Why a file of this name (its last part) is not copied beside merged weights; empty = it may be.
 std::string why_left_out(const std::string& name);
 
 // What lies in a folder, sorted by name: regular files (links followed) of its top level and of the subfolders that belong to a model (chat
-// templates, the parts of a sentence-transformers model, assets). What is odd (a dangling link, a pointer in place of the file) is a
-// notice.
+// templates, assets, the parts that model_index.json and modules.json list). What is odd (a dangling link, a pointer in place of the file)
+// is a notice.
 std::vector<FolderFile> survey_folder(const std::string& folder, Diagnostics& diagnostics);
 
 // The names of those that are copied.

@@ -112,21 +112,6 @@ class Selector {
     return {{single}, {}, {}, {}};
   }
 
-  // A pipeline of diffusers: a folder of models, each in a folder of its own.
-  void report_pipeline() {
-    std::vector<std::string> parts;
-    for (const std::string& name : names_) {
-      if (name.starts_with('.') || !is_folder(folder_ + "/" + name)) continue;
-      for (const std::string_view stem : kStems) {
-        const std::string path = folder_ + "/" + name + "/" + std::string(stem);
-        if (path_exists(path + std::string(kFileEnd)) || path_exists(path + std::string(kIndexEnd))) parts.push_back(printable(name) + "/");
-      }
-    }
-    error("is a pipeline of diffusers (model_index.json), not one model",
-          parts.empty() ? "name the folder of the part to merge"
-                        : fmt::format("merge its parts one by one, and put them into a copy of the pipeline: {}", join_names(parts)));
-  }
-
   WeightChoice from_other_names() {
     std::vector<std::string> indices;
     for (const std::string& name : names_) {
@@ -154,11 +139,7 @@ class Selector {
             shards ? "the download is incomplete: fetch the index too" : "name the one file to read instead of the folder");
       return {};
     }
-    if (contains(names_, "model_index.json")) {
-      report_pipeline();
-    } else {
-      report_no_safetensors();
-    }
+    report_no_safetensors();
     return {};
   }
 

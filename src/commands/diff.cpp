@@ -34,7 +34,7 @@ struct Options {
 
 struct Answer {
   CheckpointDiff diff;
-  std::vector<ConfigDifference> config;
+  std::vector<std::pair<std::string, ConfigDifference>> config;  // with the name of the file
   bool equal = false;
 };
 
@@ -103,11 +103,12 @@ std::string change_line(const TensorDiff& d) {
                      changed, d.largest, printable(d.name), at, remark);
 }
 
-std::string render_config(const std::vector<ConfigDifference>& config) {
+std::string render_config(const std::vector<std::pair<std::string, ConfigDifference>>& config) {
   std::string out;
-  for (const ConfigDifference& c : config) {
+  for (const auto& [file, c] : config) {
     const auto value = [](const std::string& text) { return text.empty() ? std::string("not there") : printable(text, 60); };
-    out += fmt::format("config.json {}: {} in A, {} in B\n", c.key.empty() ? "(not plain JSON)" : printable(c.key), value(c.a), value(c.b));
+    out += fmt::format("{} {}: {} in A, {} in B\n", printable(file), c.key.empty() ? "(not plain JSON)" : printable(c.key), value(c.a),
+                       value(c.b));
   }
   return out;
 }
@@ -176,9 +177,10 @@ Json render_json(const Answer& answer, const Checkpoint& a, const Checkpoint& b)
     out["counts"][std::string(to_string(s))] = answer.diff.count(s);
   }
   out["config"] = Json::array();
-  for (const ConfigDifference& c : answer.config) {
+  for (const auto& [file, c] : answer.config) {
     const auto value = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
     out["config"].push_back({{"key", c.key}, {"a", value(c.a)}, {"b", value(c.b)}});
+    if (file != "config.json") out["config"].back()["file"] = file;
   }
   out["tensors"] = Json::array();
   for (const TensorDiff& d : answer.diff.tensors) out["tensors"].push_back(tensor_json(d));
@@ -199,8 +201,12 @@ int diff(const Options& options) {
     none.throw_if_errors();
   }
   // A single weight file has no config to compare.
-  if (!models[0].config_text().empty() && !models[1].config_text().empty()) {
-    answer.config = diff_configs(models[0].config_text(), models[1].config_text());
+  for (const ModelPart& a : models[0].parts()) {
+    for (const ModelPart& b : models[1].parts()) {
+      if (a.folder != b.folder || a.config_text.empty() || b.config_text.empty()) continue;
+      for (ConfigDifference& d : diff_configs(a.config_text, b.config_text))
+        answer.config.emplace_back(name_below(a.folder, "config.json"), std::move(d));
+    }
   }
   answer.equal = answer.diff.equal(options.asked_tolerance()) && (!options.config || answer.config.empty());
   if (options.json) {

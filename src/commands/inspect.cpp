@@ -7,8 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "arch/layers.h"
-#include "arch/roles.h"
+#include "arch/parts.h"
 #include "arch/vocabulary.h"
 #include "base/text_util.h"
 #include "base/units.h"
@@ -39,17 +38,17 @@ struct Sum {
 // All that is shown of a model, found once.
 struct Findings {
   explicit Findings(const Checkpoint& model) : checkpoint(model) {
-    std::vector<std::string> names;
+    by_part.resize(model.parts().size());
     for (const StoredTensor& s : model.tensors()) {
-      names.push_back(s.info.name);
+      by_part[model.files()[static_cast<std::size_t>(s.file)].part].add(s.bytes);
       infos.push_back(&s.info);
       bytes += s.bytes;
       elems += elem_count(s.info.shape);
       by_dtype[std::string(facts(s.info.dtype).name)].add(s.bytes);
     }
-    stacks = find_layer_stacks(names, model.config_text());
-    roles = infer_roles(infos, model.config_text());
-    vocabulary = vocabulary_of(infos, model.config_text());
+    stacks = find_layer_stacks(infos, model.parts());
+    roles = infer_roles(infos, model.parts());
+    vocabulary = vocabulary_of(split_by_part(infos, model.parts()).front().tensors, model.config_text());
     for (std::size_t i = 0; i < roles.size(); ++i) {
       const std::int64_t n = elem_count(infos[i]->shape);
       by_role[roles[i].path].add(n);
@@ -84,6 +83,7 @@ struct Findings {
   std::vector<TensorRole> roles;
   std::vector<LayerStack> stacks;
   VocabularyFacts vocabulary;
+  std::vector<Sum> by_part;  // in the order of Checkpoint::parts()
   std::map<std::string, Sum> by_dtype, by_role, by_trait;
   std::map<std::string, std::map<std::string, std::int64_t>> why_of;
   std::int64_t bytes = 0, elems = 0;
@@ -92,7 +92,7 @@ struct Findings {
 std::string stack_text(const LayerStack& s) {
   std::string out = fmt::format("layers {}: {}", printable(s.name), s.layers);
   if (s.tower != Tower::kNone) out += fmt::format(", {}", to_string(s.tower));
-  if (!s.config_key.empty()) out += fmt::format(" (config.json: {}", s.config_key);
+  if (!s.config_key.empty()) out += fmt::format(" ({}: {}", printable(name_below(s.folder, "config.json")), s.config_key);
   for (const std::string& key : s.also_keys) out += ", " + key;
   out += s.config_key.empty() ? " (no number of config.json agrees)" : ")";
   if (s.indices > s.layers) out += fmt::format("; {} extra behind them", s.indices - s.layers);
@@ -113,6 +113,12 @@ void print_text(const Findings& f, bool tensors) {
                                 render_count(static_cast<std::int64_t>(c.tensors().size()), "tensor"), render_bytes(f.bytes),
                                 render_count(static_cast<std::int64_t>(c.files().size()), "file"));
   for (const auto& [name, n] : f.by_dtype) out += fmt::format("  {:<6} {:>6} tensors  {}\n", name, n.tensors, render_bytes(n.amount));
+  for (std::size_t p = 0; f.by_part.size() > 1 && p < f.by_part.size(); ++p) {
+    if (f.by_part[p].tensors == 0) continue;
+    const std::string& folder = c.parts()[p].folder;
+    out += fmt::format("  part {:<22} {:>6} tensors  {}\n", folder.empty() ? "(the folder itself)" : printable(folder) + "/",
+                       f.by_part[p].tensors, render_bytes(f.by_part[p].amount));
+  }
   out += "roles, and what tells them\n";
   for (const std::string& role : f.role_order()) {
     const Sum& n = f.by_role.at(role);
@@ -143,6 +149,8 @@ void print_json(const Findings& f) {
   Json out = {{"path", c.path()}, {"elements", f.elems}, {"bytes", f.bytes}};
   for (const WeightFile& file : c.files())
     out["files"].push_back({{"name", file.name}, {"bytes", file.size_bytes}, {"header_hash", file.header_hash}});
+  for (std::size_t p = 0; f.by_part.size() > 1 && p < f.by_part.size(); ++p)
+    out["parts"].push_back({{"folder", c.parts()[p].folder}, {"tensors", f.by_part[p].tensors}, {"bytes", f.by_part[p].amount}});
   for (const LayerStack& s : f.stacks) {
     out["layer_stacks"].push_back({{"name", s.name},
                                    {"layers", s.layers},
@@ -151,6 +159,7 @@ void print_json(const Findings& f) {
                                    {"tower", to_string(s.tower)},
                                    {"extra", s.indices - s.layers},
                                    {"main", s.is_main}});
+    if (!s.folder.empty()) out["layer_stacks"].back()["part"] = s.folder;
   }
   for (const std::string& role : f.role_order()) {
     const Sum& n = f.by_role.at(role);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <set>
@@ -63,7 +64,9 @@ bool is_there(const std::string& path) noexcept {
 }
 
 // The files by which a loader finds a model: gone first, back last.
-bool is_entry_point(std::string_view name) noexcept { return name == "model.safetensors" || name.ends_with(".index.json"); }
+bool is_entry_point(std::string_view name) noexcept {
+  return name == "model.safetensors" || name == "model_index.json" || name.ends_with(".index.json");
+}
 
 std::string parent_of(const std::string& path) { return std::filesystem::path(path).parent_path().string(); }
 
@@ -223,7 +226,11 @@ void move_into_place(const std::string& working, const std::string& target, cons
   for (const std::string& name : list_folder(target)) {
     if (name == skip) continue;
     if (is_real_folder(in(target, name))) {
-      if (is_model_file && is_model_file(name + '/')) list_files(target, name + '/', replaced);
+      const bool whole = is_model_file && is_model_file(name + '/');
+      std::vector<std::string> inside;
+      if (whole || (is_model_file && is_real_folder(in(working, name)))) list_files(target, name + '/', inside);
+      std::copy_if(inside.begin(), inside.end(), std::back_inserter(replaced),
+                   [&](const std::string& n) { return whole || is_model_file(n); });
       continue;
     }
     if (fresh_names.contains(name) || (is_model_file && is_model_file(name))) replaced.push_back(name);

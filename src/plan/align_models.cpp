@@ -6,6 +6,7 @@
 
 #include "arch/align.h"
 #include "arch/config_edit.h"
+#include "arch/parts.h"
 #include "base/text_util.h"
 #include "base/units.h"
 #include "tensor/tensor_infos.h"
@@ -50,33 +51,72 @@ bool check_view(const std::vector<ViewTensor>& tensors, const PlanInput& input, 
 
 }  // namespace
 
+namespace {
+
+// The tensors of one input, part by part under the names in their files.
+struct SplitInput {
+  explicit SplitInput(const PlanInput& input)
+      : parts(input.checkpoint.parts()), split(split_by_part(tensor_infos(input.checkpoint.tensors()), parts)) {}
+  const PartTensors* find(const std::string& folder) const {
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+      if (parts[p].folder == folder) return &split[p];
+    }
+    return nullptr;
+  }
+  const std::vector<ModelPart>& parts;
+  std::vector<PartTensors> split;
+};
+
+// One input against the donor. What a part of it explains goes to `tensors`; answers whether any difference was found.
+bool align_input(const Plan& plan, std::size_t number, const SplitInput& donors, std::vector<ViewTensor>& tensors,
+                 Diagnostics& diagnostics) {
+  const PlanInput& input = plan.inputs[number];
+  const SplitInput own(input);
+  bool differs = false;
+  for (std::size_t p = 0; p < own.parts.size(); ++p) {
+    static const PartTensors none;
+    const PartTensors* donor = donors.find(own.parts[p].folder);
+    const std::string model_type = config_value(own.parts[p].config_text, "model_type").value_or("");
+    const std::string bare = model_type.size() > 2 ? model_type.substr(1, model_type.size() - 2) : std::string();
+    Alignment aligned = align_names(donor != nullptr ? donor->tensors : none.tensors, own.split[p].tensors, bare);
+    const std::string& folder = own.parts[p].folder;
+    const std::string model = folder.empty() ? input.ref.text() : fmt::format("{} ({}/)", input.ref.text(), printable(folder));
+    for (const std::string& problem : aligned.problems) diagnostics.error(input.ref.place, fmt::format("{}: {}", model, problem));
+    for (const AlignedRule& rule : aligned.rules) {
+      diagnostics.notice(input.ref.place, fmt::format("{} spells {} otherwise than {}, and they were matched: {}", model,
+                                                      render_count(rule.tensors, "tensor"),
+                                                      plan.inputs[static_cast<std::size_t>(plan.donor)].ref.text(), rule.text));
+    }
+    differs = differs || !aligned.rules.empty();
+    for (AlignedTensor& t : aligned.tensors) {
+      t.info.name = name_below(folder, t.info.name);
+      for (AlignedPiece& piece : t.pieces) piece.tensor = own.split[p].index[piece.tensor];
+      tensors.push_back(view_of(static_cast<int>(number), input.checkpoint, std::move(t)));
+    }
+  }
+  return differs;
+}
+
+}  // namespace
+
 void align_names_of(Plan& plan, Diagnostics& diagnostics) {
   const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
-  const auto reference = tensor_infos(donor.checkpoint.tensors());
+  const SplitInput reference(donor);
   for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
     PlanInput& input = plan.inputs[i];
     if (static_cast<int>(i) == plan.donor || same_names(input.checkpoint, donor.checkpoint)) continue;
-    const std::string model_type = config_value(input.checkpoint.config_text(), "model_type").value_or("");
-    const std::string bare = model_type.size() > 2 ? model_type.substr(1, model_type.size() - 2) : std::string();
-    Alignment aligned = align_names(reference, tensor_infos(input.checkpoint.tensors()), bare);
-    for (const std::string& problem : aligned.problems)
-      diagnostics.error(input.ref.place, fmt::format("{}: {}", input.ref.text(), problem));
-    if (aligned.rules.empty()) continue;
-    for (const AlignedRule& rule : aligned.rules) {
-      diagnostics.notice(input.ref.place, fmt::format("{} spells {} otherwise than {}, and they were matched: {}", input.ref.text(),
-                                                      render_count(rule.tensors, "tensor"), donor.ref.text(), rule.text));
-    }
     std::vector<ViewTensor> tensors;
-    tensors.reserve(aligned.tensors.size());
-    for (AlignedTensor& t : aligned.tensors) tensors.push_back(view_of(static_cast<int>(i), input.checkpoint, std::move(t)));
-    if (check_view(tensors, input, diagnostics)) input.view = std::make_shared<const ModelView>(std::move(tensors));
+    if (align_input(plan, i, reference, tensors, diagnostics) && check_view(tensors, input, diagnostics))
+      input.view = std::make_shared<const ModelView>(std::move(tensors));
   }
 }
 
 Vocabularies vocabularies_of(const Plan& plan) {
   Vocabularies all;
-  for (const PlanInput& input : plan.inputs)
-    all.push_back(vocabulary_of(tensor_infos(input.view->tensors()), input.checkpoint.config_text()));
+  for (const PlanInput& input : plan.inputs) {
+    const auto split = split_by_part(tensor_infos(input.view->tensors()), input.checkpoint.parts());
+    all.push_back(vocabulary_of(split.front().tensors, input.checkpoint.config_text()));
+  }
   return all;
 }
 

@@ -10,9 +10,11 @@
 namespace crucible {
 
 // Gives every input a view under the names of the donor (the base, else the first model), so that the rest of the planner knows one
-// spelling only. Every difference that was explained is a notice. May change plan.config_changes.
+// spelling only. Every difference that was explained is a notice. May change the root's PlanPart::config_changes.
 void align_models(Plan& plan, Diagnostics& diagnostics);
 
+// The parts of models of several are aligned each for itself; heads and vocabularies are those of the model's own folder.
+//
 // The steps of align_models, in order. What each input's vocabulary is, is found once, after the first: heads and padding do not change
 // what the steps read of it.
 using Vocabularies = std::vector<VocabularyFacts>;          // by input

@@ -130,7 +130,7 @@ std::vector<Difference> find_differences(const Plan& plan) {
   std::vector<ModelValues> models;
   Tokenizers tokenizers;
   for (const PlanInput& input : plan.inputs) models.push_back(values_of(input.path, input.checkpoint.config_text(), tokenizers));
-  const ComparedValues output = compared_config(plan.config_text).value_or(ComparedValues{});
+  const ComparedValues output = compared_config(plan.root().config_text).value_or(ComparedValues{});
   std::map<std::string, Difference> kinds;
   std::vector<std::string> order;
   for (const char* file : {kConfig, kGenerationConfig, kTokenizerConfig, kChatTemplate, kTokenizer}) {

@@ -11,11 +11,15 @@
 namespace crucible {
 namespace {
 
-// The weights that the merge reads, and their index.
+// The weights that the merge reads, and their indices.
 bool is_read(const PlanInput& input, const std::string& name) {
   const auto& files = input.checkpoint.files();
   return name.ends_with(".safetensors.index.json") ||
          std::any_of(files.begin(), files.end(), [&](const WeightFile& f) { return f.name == name; });
+}
+
+bool is_made(const Plan& plan, const std::string& name) {
+  return std::any_of(plan.parts.begin(), plan.parts.end(), [&](const PlanPart& part) { return part.config_name() == name; });
 }
 
 }  // namespace
@@ -44,7 +48,7 @@ void choose_companions(Plan& plan, Diagnostics& diagnostics) {
     if (is_read(donor, file.name)) continue;  // nothing of it is left out: it was merged
     if (!file.left_out.empty()) {
       plan.left_out.push_back(std::move(file));
-    } else if (file.name != "config.json") {
+    } else if (!is_made(plan, file.name)) {
       if (file.is_code) code.push_back(printable(file.name));
       plan.companions.push_back(std::move(file.name));
     }

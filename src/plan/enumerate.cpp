@@ -17,19 +17,21 @@
 namespace crucible {
 namespace {
 
-// Position in the model: section (before, layers, after), stack, layer, rest.
-using OrderKey = std::tuple<int, std::string, std::int64_t, std::string>;
+// Position in the model: part, section (before, layers, after), stack, layer, rest.
+using OrderKey = std::tuple<std::size_t, int, std::string, std::int64_t, std::string>;
 
-OrderKey order_key(const std::string& name) {
-  if (const auto layer = parse_layer_name(name)) return {1, layer->stack, layer->index, layer->rest};
-  return {comes_before_layers(name) ? 0 : 2, {}, 0, name};
+OrderKey order_key(const std::string& name, const std::vector<ModelPart>& parts) {
+  const std::size_t part = part_of(parts, name);
+  const std::string own(name_in_folder(name, parts[part].folder));
+  if (const auto layer = parse_layer_name(own)) return {part, 1, layer->stack, layer->index, layer->rest};
+  return {part, comes_before_layers(own) ? 0 : 2, {}, 0, own};
 }
 
 // Tensors of equal keys keep their order.
-void sort_in_model_order(std::vector<LogicalTensor>& tensors) {
+void sort_in_model_order(std::vector<LogicalTensor>& tensors, const std::vector<ModelPart>& parts) {
   std::vector<OrderKey> keys;
   keys.reserve(tensors.size());
-  for (const LogicalTensor& t : tensors) keys.push_back(order_key(t.name));
+  for (const LogicalTensor& t : tensors) keys.push_back(order_key(t.name, parts));
   std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&keys](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
@@ -53,7 +55,7 @@ class Enumerator {
     } else {
       add_modules(recipe.modules);
     }
-    sort_in_model_order(out_.tensors);
+    sort_in_model_order(out_.tensors, plan_.model_parts());
     return std::move(out_);
   }
 

@@ -9,6 +9,7 @@
 
 #include "arch/config_edit.h"
 #include "arch/layers.h"
+#include "arch/parts.h"
 #include "arch/vocabulary.h"
 #include "base/text_util.h"
 #include "checkpoint/tokenizer_facts.h"
@@ -25,11 +26,15 @@ struct Finding {
   bool is_common = false;  // models in the world have it and load: not worth a word where an input has it too
 };
 
+// One network: a model, or a part of one.
 class Finder {
  public:
-  // `counts`: the keys of config.json that must be the number of some layers.
-  Finder(const std::vector<const TensorInfo*>& tensors, const std::string& config_text, std::set<std::string> counts)
-      : tensors_(tensors), config_text_(config_text), of_interest_(std::move(counts)) {}
+  // `counts`: the keys of its config.json that must be the number of some layers.
+  Finder(const std::vector<const TensorInfo*>& tensors, const ModelPart& part, std::set<std::string> counts)
+      : tensors_(tensors),
+        config_text_(part.config_text),
+        config_(name_below(part.folder, "config.json")),
+        of_interest_(std::move(counts)) {}
 
   std::vector<Finding> run(const std::string& tokenizer_folder) {
     check_layers();
@@ -73,7 +78,8 @@ class Finder {
       const auto count = config_value(config_text_, key);
       if (!count) continue;
       expect_usually(counts_.contains(key), "layers by " + key, [&] {
-        return fmt::format("{} of config.json says {} layers, and no layers of the model are as many", key, printable(*count, 20));
+        return fmt::format("{} of {} says {} layers, and no layers of the model are as many", key, printable(config_),
+                           printable(*count, 20));
       });
     }
   }
@@ -84,7 +90,8 @@ class Finder {
     const std::string rows_of = printable(facts.embedding.empty() ? facts.head : facts.embedding);
     if (facts.config_size) {
       expect(facts.rows == *facts.config_size, "vocab_size", [&] {
-        return fmt::format("{} has {} rows, {} of config.json says {}", rows_of, facts.rows, facts.size_path, *facts.config_size);
+        return fmt::format("{} has {} rows, {} of {} says {}", rows_of, facts.rows, facts.size_path, printable(config_),
+                           *facts.config_size);
       });
     }
     if (!tokenizer_folder.empty()) {
@@ -96,18 +103,20 @@ class Finder {
     }
     const std::int64_t columns = columns_of(facts.embedding);
     if (const auto hidden = hidden_size(facts.size_path); hidden && columns > 0) {
-      expect_usually(*hidden == columns, "hidden size",
-                     [&] { return fmt::format("{} has {} columns, config.json gives a hidden size of {}", rows_of, columns, *hidden); });
+      expect_usually(*hidden == columns, "hidden size", [&] {
+        return fmt::format("{} has {} columns, {} gives a hidden size of {}", rows_of, columns, printable(config_), *hidden);
+      });
     }
     check_tying(facts);
   }
 
   void check_tying(const VocabularyFacts& facts) {
     if (facts.embedding.empty()) return;
-    expect_usually(!(facts.config_tied.value_or(false) && !facts.head.empty()), "tied",
-                   [&] { return fmt::format("config.json ties the embeddings, and {} is stored all the same", printable(facts.head)); });
+    expect_usually(!(facts.config_tied.value_or(false) && !facts.head.empty()), "tied", [&] {
+      return fmt::format("{} ties the embeddings, and {} is stored all the same", printable(config_), printable(facts.head));
+    });
     expect(facts.config_tied.value_or(true) || !facts.wants_head || !facts.head.empty(), "no head", [&] {
-      return fmt::format("config.json says that head and embedding are two, and only {} is stored", printable(facts.embedding));
+      return fmt::format("{} says that head and embedding are two, and only {} is stored", printable(config_), printable(facts.embedding));
     });
   }
 
@@ -130,30 +139,52 @@ class Finder {
 
   const std::vector<const TensorInfo*>& tensors_;
   const std::string& config_text_;
+  std::string config_;  // its name, as messages show it
   std::set<std::string> of_interest_, counts_;
   std::vector<Finding> findings_;
 };
+
+// By folder of a part: the keys of its config.json that are the number of some layers.
+using Counts = std::map<std::string, std::set<std::string>>;
+
+// All checks of a model, part by part. The tokenizer of the folder is that of the model's own network.
+std::vector<Finding> findings_of(const std::vector<const TensorInfo*>& tensors, const std::vector<ModelPart>& parts, const Counts& counts,
+                                 const std::string& tokenizer_folder) {
+  std::vector<Finding> all;
+  const std::vector<PartTensors> split = split_by_part(tensors, parts);
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    const auto known = counts.find(parts[p].folder);
+    Finder finder(split[p].tensors, parts[p], known == counts.end() ? std::set<std::string>() : known->second);
+    for (Finding& f : finder.run(p == 0 ? tokenizer_folder : std::string())) {
+      f.kind = name_below(parts[p].folder, f.kind);
+      if (p > 0 && !f.text.empty()) f.text = fmt::format("{}/: {}", printable(parts[p].folder), f.text);
+      all.push_back(std::move(f));
+    }
+  }
+  return all;
+}
 
 // Which checks some input passes, and which some input fails.
 struct OfInputs {
   std::set<std::string> passed, failed;
 };
 
-OfInputs findings_of_inputs(const Plan& plan, const std::set<std::string>& counts, bool with_tokenizer) {
+OfInputs findings_of_inputs(const Plan& plan, const Counts& counts, bool with_tokenizer) {
   OfInputs out;
   for (const PlanInput& input : plan.inputs) {
     const auto tensors = tensor_infos(input.checkpoint.tensors());
-    for (Finding& f : Finder(tensors, input.checkpoint.config_text(), counts).run(with_tokenizer ? input.path : std::string()))
+    for (Finding& f : findings_of(tensors, input.checkpoint.parts(), counts, with_tokenizer ? input.path : std::string()))
       (f.text.empty() ? out.passed : out.failed).insert(std::move(f.kind));
   }
   return out;
 }
 
-std::set<std::string> counts_of_inputs(const Plan& plan) {
-  std::set<std::string> counts;
+Counts counts_of_inputs(const Plan& plan) {
+  Counts counts;
   for (const PlanInput& input : plan.inputs) {
-    const auto tensors = tensor_infos(input.checkpoint.tensors());
-    counts.merge(Finder(tensors, input.checkpoint.config_text(), {}).find_counts());
+    const auto& parts = input.checkpoint.parts();
+    const auto split = split_by_part(tensor_infos(input.checkpoint.tensors()), parts);
+    for (std::size_t p = 0; p < parts.size(); ++p) counts[parts[p].folder].merge(Finder(split[p].tensors, parts[p], {}).find_counts());
   }
   return counts;
 }
@@ -177,8 +208,8 @@ Fit check_fit(const Plan& plan, const std::string& tokenizer_folder) {
   const auto tensors = tensor_infos(plan.jobs);
   Fit fit;
   std::vector<Finding> wrong;
-  const std::set<std::string> counts = counts_of_inputs(plan);
-  for (Finding& f : Finder(tensors, plan.config_text, counts).run(tokenizer_folder)) {
+  const Counts counts = counts_of_inputs(plan);
+  for (Finding& f : findings_of(tensors, plan.model_parts(), counts, tokenizer_folder)) {
     ++fit.checks;
     if (!f.text.empty()) wrong.push_back(std::move(f));
   }

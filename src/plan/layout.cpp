@@ -15,63 +15,102 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Job indices of each shard, in model order: a new shard begins where the next tensor would pass the limit.
-std::vector<std::vector<std::size_t>> split_shards(const Plan& plan) {
-  std::vector<std::vector<std::size_t>> shards;
+// Consecutive jobs of one part, in one file.
+struct Shard {
+  std::size_t part = 0;           // index into Plan::parts
+  std::vector<std::size_t> jobs;  // indices
+};
+
+// In model order: a new shard begins where the next tensor would pass the limit, and with each part.
+std::vector<Shard> split_shards(const Plan& plan) {
+  const std::vector<ModelPart> parts = plan.model_parts();
+  std::vector<Shard> shards;
   std::int64_t held = 0;
   for (std::size_t i = 0; i < plan.jobs.size(); ++i) {
     const std::int64_t bytes = plan.jobs[i].bytes;
-    const bool full = plan.options.shard_bytes > 0 && !shards.empty() && held > 0 && held + bytes > plan.options.shard_bytes;
-    if (shards.empty() || full) {
-      shards.emplace_back();
+    const std::size_t part = part_of(parts, plan.jobs[i].info.name);
+    const bool full = plan.options.shard_bytes > 0 && held > 0 && held + bytes > plan.options.shard_bytes;
+    if (shards.empty() || shards.back().part != part || full) {
+      shards.push_back({part, {}});
       held = 0;
     }
-    shards.back().push_back(i);
+    shards.back().jobs.push_back(i);
     held += bytes;
   }
   return shards;
 }
 
+// What the donor's weight files of a part are called.
+std::string_view stem_of(const Plan& plan, std::size_t part) {
+  const auto& files = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint.files();
+  const auto first = std::find_if(files.begin(), files.end(), [part](const WeightFile& f) { return f.part == part; });
+  return weights_stem(first == files.end() ? std::string_view() : name_in_folder(first->name, plan.parts[part].folder));
+}
+
+// The file with its header; gives its jobs their places.
+PlanFile lay_out_file(Plan& plan, const Shard& shard, std::string name) {
+  PlanFile file;
+  file.part = shard.part;
+  file.name = std::move(name);
+  const std::string& folder = plan.parts[shard.part].folder;
+  std::vector<SafetensorsEntry> entries;
+  std::unordered_map<std::string_view, std::size_t> job_of;
+  for (const std::size_t j : shard.jobs) {
+    const std::string_view own = name_in_folder(plan.jobs[j].info.name, folder);
+    job_of[own] = j;
+    entries.push_back({{std::string(own), plan.jobs[j].info.dtype, plan.jobs[j].info.shape}, 0, 0});
+  }
+  file.header = render_safetensors_header(entries, {{"format", "pt"}});
+  file.bytes = static_cast<std::int64_t>(file.header.size());
+  for (const SafetensorsEntry& e : entries) {
+    Job& job = plan.jobs[job_of[e.info.name]];
+    job.file = static_cast<int>(plan.files.size());
+    job.offset = static_cast<std::int64_t>(file.header.size()) + e.begin;
+    file.bytes = std::max(file.bytes, job.offset + job.bytes);
+  }
+  return file;
+}
+
 // With a sorted map: an ordered object searches all its keys for each new one, and a model may have fifty thousand.
-std::string index_text(const Plan& plan) {
+std::string index_text(const Plan& plan, std::size_t part) {
   nlohmann::json index;
-  index["metadata"]["total_size"] = plan.data_bytes();
-  nlohmann::json& files = index["weight_map"] = nlohmann::json::object();
-  for (const Job& job : plan.jobs) files[job.info.name] = plan.files[static_cast<std::size_t>(job.file)].name;
+  nlohmann::json files = nlohmann::json::object();
+  std::int64_t bytes = 0;
+  for (const Job& job : plan.jobs) {
+    const PlanFile& file = plan.files[static_cast<std::size_t>(job.file)];
+    if (file.part != part) continue;
+    bytes += job.bytes;
+    files[std::string(plan.name_in_file(job))] = name_in_folder(file.name, plan.parts[part].folder);
+  }
+  index["metadata"]["total_size"] = bytes;
+  index["weight_map"] = std::move(files);
   return index.dump(2) + "\n";
 }
 
 }  // namespace
 
 void lay_out(Plan& plan) {
-  const auto shards = split_shards(plan);
-  const auto& donor_files = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint.files();
-  const std::string_view stem = donor_files.empty() ? std::string_view("model") : weights_stem(donor_files.front().name);
-  plan.index_name = fmt::format("{}.safetensors.index.json", stem);
-  for (std::size_t s = 0; s < shards.size(); ++s) {
-    std::vector<SafetensorsEntry> entries;
-    std::unordered_map<std::string_view, std::size_t> job_of;
-    for (const std::size_t j : shards[s]) {
-      entries.push_back({plan.jobs[j].info, 0, 0});
-      job_of[plan.jobs[j].info.name] = j;
+  const std::vector<Shard> shards = split_shards(plan);
+  for (std::size_t p = 0; p < plan.parts.size(); ++p) {
+    PlanPart& part = plan.parts[p];
+    const std::string_view stem = stem_of(plan, p);
+    part.index_name = name_below(part.folder, fmt::format("{}.safetensors.index.json", stem));
+    const auto count = std::count_if(shards.begin(), shards.end(), [p](const Shard& s) { return s.part == p; });
+    std::size_t number = 0;
+    for (const Shard& shard : shards) {
+      if (shard.part != p) continue;
+      const std::string name =
+          count == 1 ? fmt::format("{}.safetensors", stem) : fmt::format("{}-{:05}-of-{:05}.safetensors", stem, ++number, count);
+      plan.files.push_back(lay_out_file(plan, shard, name_below(part.folder, name)));
     }
-    PlanFile file;
-    file.name =
-        shards.size() == 1 ? fmt::format("{}.safetensors", stem) : fmt::format("{}-{:05}-of-{:05}.safetensors", stem, s + 1, shards.size());
-    file.header = render_safetensors_header(entries, {{"format", "pt"}});
-    file.bytes = static_cast<std::int64_t>(file.header.size());
-    for (const SafetensorsEntry& e : entries) {
-      Job& job = plan.jobs[job_of[e.info.name]];
-      job.file = static_cast<int>(s);
-      job.offset = static_cast<std::int64_t>(file.header.size()) + e.begin;
-      file.bytes = std::max(file.bytes, job.offset + job.bytes);
-    }
-    plan.files.push_back(std::move(file));
+  }
+  for (std::size_t p = 0; p < plan.parts.size(); ++p) {
+    const auto count = std::count_if(plan.files.begin(), plan.files.end(), [p](const PlanFile& f) { return f.part == p; });
+    if (count > 1) plan.parts[p].index_text = index_text(plan, p);
   }
   std::sort(plan.jobs.begin(), plan.jobs.end(), [](const Job& a, const Job& b) {
     return a.file != b.file ? a.file < b.file : a.offset != b.offset ? a.offset < b.offset : a.info.name < b.info.name;
   });
-  if (plan.files.size() > 1) plan.index_text = index_text(plan);
 }
 
 }  // namespace crucible

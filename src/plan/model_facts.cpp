@@ -1,15 +1,13 @@
 #include "plan/model_facts.h"
 
+#include "arch/parts.h"
 #include "tensor/tensor_infos.h"
 
 namespace crucible {
 
 ModelFacts::ModelFacts(const Plan& plan) : plan_(plan), roles_(plan.inputs.size()) {
-  for (const PlanInput& input : plan.inputs) {
-    std::vector<std::string> names;
-    for (const ViewTensor& t : input.view->tensors()) names.push_back(t.info.name);
-    stacks_.push_back(find_layer_stacks(names, input.checkpoint.config_text()));
-  }
+  for (const PlanInput& input : plan.inputs)
+    stacks_.push_back(find_layer_stacks(tensor_infos(input.view->tensors()), input.checkpoint.parts()));
 }
 
 const LayerStack* ModelFacts::stack_named(int input, const std::string& name) const {
@@ -28,7 +26,7 @@ const TensorRole& ModelFacts::role(int input, const std::string& tensor) {
   const PlanInput& model = plan_.inputs[static_cast<std::size_t>(input)];
   std::vector<TensorRole>& roles = roles_[static_cast<std::size_t>(input)];
   const std::vector<ViewTensor>& tensors = model.view->tensors();
-  if (roles.empty()) roles = infer_roles(tensor_infos(tensors), model.checkpoint.config_text());
+  if (roles.empty()) roles = infer_roles(tensor_infos(tensors), model.checkpoint.parts());
   const ViewTensor* found = model.view->find(tensor);
   return found == nullptr ? none : roles[static_cast<std::size_t>(found - tensors.data())];
 }

@@ -82,7 +82,7 @@ void pad_vocabularies(Plan& plan, const Vocabularies& vocabularies, Diagnostics&
                                      first->size, wanted, join_names(padded_models), plan.inputs[longer].ref.text()));
   const VocabularyFacts& donor = vocabularies[static_cast<std::size_t>(plan.donor)];
   if (donor.config_size && *donor.config_size < wanted)
-    plan.config_changes.push_back({donor.size_path, std::to_string(wanted), "the embedding's rows, padding included"});
+    plan.root().config_changes.push_back({donor.size_path, std::to_string(wanted), "the embedding's rows, padding included"});
 }
 
 }  // namespace crucible

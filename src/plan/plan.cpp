@@ -20,6 +20,7 @@
 #include "plan/fit.h"
 #include "plan/join.h"
 #include "plan/layout.h"
+#include "plan/parts.h"
 #include "text/lines.h"
 
 namespace crucible {
@@ -109,7 +110,7 @@ std::string digest_of(const Plan& plan) {
     for (const WeightFile& file : input.checkpoint.files()) add(fmt::format("{} {} {}", file.name, file.size_bytes, file.header_hash));
   }
   for (const PlanFile& file : plan.files) add(file.name + file.header);
-  add(plan.config_text);
+  for (const PlanPart& part : plan.parts) add(part.config_text);
   return hash.hex();
 }
 
@@ -122,6 +123,25 @@ std::optional<MissingTensors> parse_missing_tensors(std::string_view text) noexc
     if (kMissingNames[i] == text) return static_cast<MissingTensors>(i);
   }
   return std::nullopt;
+}
+
+std::vector<ModelPart> Plan::model_parts() const {
+  std::vector<ModelPart> out;
+  for (const PlanPart& part : parts) out.push_back({part.folder, part.config_text});
+  return out;
+}
+
+std::string_view Plan::name_in_file(const Job& job) const noexcept {
+  return name_in_folder(job.info.name, parts[files[static_cast<std::size_t>(job.file)].part].folder);
+}
+
+std::vector<std::pair<std::string, const std::string*>> Plan::made_files() const {
+  std::vector<std::pair<std::string, const std::string*>> out;
+  for (const PlanPart& part : parts) {
+    if (!part.config_text.empty()) out.emplace_back(part.config_name(), &part.config_text);
+    if (!part.index_text.empty()) out.emplace_back(part.index_name, &part.index_text);
+  }
+  return out;
 }
 
 std::int64_t Plan::data_bytes() const noexcept {
@@ -156,6 +176,11 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
   }
   if (recipe.base_model) plan.base = input_of(plan, *recipe.base_model);
   plan.donor = find_donor(plan, found);
+  make_parts(plan, found);
+  if (found.has_errors()) {
+    finish();
+    return plan;
+  }
   align_models(plan, found);
   if (found.has_errors()) {
     finish();
@@ -170,14 +195,8 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options, Diagnostics& di
   }
   plan.layer_map = names.layer_map;
   lay_out(plan);
-  const Checkpoint& donor = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint;
-  std::move(names.config_changes.begin(), names.config_changes.end(), std::back_inserter(plan.config_changes));
-  if (const auto dtype = recipe.out_dtype ? recipe.out_dtype : recipe.dtype) {
-    for (ConfigChange& change : dtype_changes(donor.config_text(), facts(*dtype).torch_name))
-      plan.config_changes.push_back(std::move(change));
-  }
-  plan.config_changes = effective_changes(donor.config_text(), plan.config_changes);
-  plan.config_text = edit_config(donor.config_text(), plan.config_changes, found);
+  std::move(names.config_changes.begin(), names.config_changes.end(), std::back_inserter(plan.root().config_changes));
+  edit_configs(plan, found);
   if (options.copy_companions) choose_companions(plan, found);
   const std::string& donor_path = plan.inputs[static_cast<std::size_t>(plan.donor)].path;
   for (const std::string& fault : check_fit(plan, options.copy_companions ? donor_path : std::string()).faults)

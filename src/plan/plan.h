@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -93,30 +94,48 @@ struct Job {
 
 // One weight file of the output.
 struct PlanFile {
-  std::string name;
+  std::string name;        // relative to the output's folder: "model.safetensors", "unet/diffusion_pytorch_model.safetensors"
   std::string header;      // its first bytes
   std::int64_t bytes = 0;  // header and data
+  std::size_t part = 0;    // index into Plan::parts
+};
+
+// A folder of the output with weights of its own (crucible/part.h: ModelPart). Those of the donor, in its order.
+struct PlanPart {
+  std::string folder;       // relative to the output's folder; empty = that folder itself
+  std::string index_name;   // relative to the output's folder: model.safetensors.index.json, or as the donor's files are called
+  std::string index_text;   // empty with one file
+  std::string config_text;  // its config.json; empty when the donor has none
+  std::vector<ConfigChange> config_changes;  // what that says differently from the donor's
+
+  std::string config_name() const { return name_below(folder, "config.json"); }
 };
 
 struct Plan {
   Recipe recipe;
   PlanOptions options;
   const Method* method = nullptr;
-  std::vector<PlanInput> inputs;  // base (if any) first
-  std::optional<int> base;        // index into inputs
-  int donor = 0;                  // whose config and companion files are used
+  std::vector<PlanInput> inputs;                           // base (if any) first
+  std::optional<int> base;                                 // index into inputs
+  int donor = 0;                                           // whose config and companion files are used
+  std::vector<PlanPart> parts = std::vector<PlanPart>(1);  // the output's own folder first; one at least
   std::vector<PlanFile> files;
-  std::vector<Job> jobs;                     // in file and offset order
-  std::string index_name;                    // model.safetensors.index.json, or as the donor's weight files are called
-  std::string index_text;                    // empty with one file
-  std::string config_text;                   // config.json; empty when the donor has none
-  std::vector<ConfigChange> config_changes;  // what it says differently from the donor's
-  std::vector<std::string> companions;       // files copied from the donor, relative to its folder
-  std::vector<FolderFile> left_out;          // files of the donor that are not copied
-  std::vector<Difference> differences;       // between the inputs, in what their weights do not show
-  std::vector<LayerOrigin> layer_map;        // for slices, in the order of stacks and layers
+  std::vector<Job> jobs;                // in file and offset order
+  std::vector<std::string> companions;  // files copied from the donor, relative to its folder
+  std::vector<FolderFile> left_out;     // files of the donor that are not copied
+  std::vector<Difference> differences;  // between the inputs, in what their weights do not show
+  std::vector<LayerOrigin> layer_map;   // for slices, in the order of stacks and layers
   Diagnostics notices;
   std::string digest;  // of everything that decides the output's bytes
+
+  PlanPart& root() noexcept { return parts.front(); }
+  const PlanPart& root() const noexcept { return parts.front(); }
+  // The parts as their folders and new configs, for code that reads names of the output part by part.
+  std::vector<ModelPart> model_parts() const;
+  // The name of an output tensor in its file: without the part's folder.
+  std::string_view name_in_file(const Job& job) const noexcept;
+  // Small files that are made for the output, by name: each part's config.json and index.
+  std::vector<std::pair<std::string, const std::string*>> made_files() const;
 
   std::int64_t data_bytes() const noexcept;   // of output tensors
   std::int64_t input_bytes() const noexcept;  // read once

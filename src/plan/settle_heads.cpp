@@ -106,7 +106,7 @@ class Settler {
     std::vector<std::string> paths = donor.tied_paths;
     if (paths.empty()) paths.push_back("tie_word_embeddings");
     if (!donor.config_tied.value_or(true)) return;
-    for (const std::string& path : paths) plan_.config_changes.push_back({path, "false", why});
+    for (const std::string& path : paths) plan_.root().config_changes.push_back({path, "false", why});
   }
 
   Plan& plan_;

@@ -50,6 +50,13 @@ class Slicer {
     for (const LayerStack& s : facts_.stacks(model)) {
       if (covers_(s.name + ".")) covered.push_back(&s);
     }
+    if (covered.size() == 1 && !covered.front()->folder.empty()) {
+      diagnostics_.error(place,
+                         fmt::format("the layers of {} are those of its part {}/, and slices of parts are not cut", input(model).ref.text(),
+                                     printable(covered.front()->folder)),
+                         "slice the folder of that part alone");
+      return nullptr;
+    }
     if (covered.size() == 1) return covered.front();
     for (const LayerStack* s : covered) {
       if (s->is_main) return s;

@@ -25,10 +25,12 @@ std::string render_folder_summary(const Plan& plan, const Written& written) {
   const std::string donor = printable(plan.inputs[static_cast<std::size_t>(plan.donor)].ref.text(), 200);
   std::string out = "Files beside the weights:\n";
   if (!rebuilt.empty()) out += fmt::format("  made: {}\n", names_text(rebuilt));
-  const std::string& before = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint.config_text();
-  for (const ConfigChange& c : plan.config_changes) {
-    out += fmt::format("  config.json: {} is {}, was {} ({})\n", printable(c.path), printable(c.json, kMostValue),
-                       printable(config_value(before, c.path).value_or("absent"), kMostValue), c.why);
+  for (std::size_t p = 0; p < plan.parts.size(); ++p) {
+    const std::string& before = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint.parts()[p].config_text;
+    for (const ConfigChange& c : plan.parts[p].config_changes) {
+      out += fmt::format("  {}: {} is {}, was {} ({})\n", printable(plan.parts[p].config_name()), printable(c.path),
+                         printable(c.json, kMostValue), printable(config_value(before, c.path).value_or("absent"), kMostValue), c.why);
+    }
   }
   if (!copied.empty()) out += fmt::format("  copied from {}: {}\n", donor, names_text(copied));
   std::map<std::string, std::vector<std::string>> by_reason;

@@ -98,6 +98,16 @@ Names names_for_card(const Plan& plan, const PublicNames& names) {
   return out;
 }
 
+// Whose loader reads the documents that the output has; empty = none that is known.
+std::string_view library_of(const Plan& plan) {
+  const auto has = [&plan](std::string_view name) {
+    return std::find(plan.companions.begin(), plan.companions.end(), name) != plan.companions.end();
+  };
+  if (has("model_index.json")) return "diffusers";
+  if (has("modules.json")) return "sentence-transformers";
+  return plan.root().config_text.empty() ? "" : "transformers";
+}
+
 std::string front_matter(const Plan& plan, const Names& names, const Agreed& agreed) {
   std::vector<std::string> ids;
   for (const std::string& id : names.hub_ids) {
@@ -106,7 +116,7 @@ std::string front_matter(const Plan& plan, const Names& names, const Agreed& agr
   std::string out = "---\n";
   add_list(out, "base_model", ids);
   if (!ids.empty()) out += "base_model_relation: merge\n";
-  if (!plan.config_text.empty()) out += "library_name: transformers\n";
+  if (const std::string_view library = library_of(plan); !library.empty()) out += fmt::format("library_name: {}\n", library);
   add_list(out, "tags", {"merge", "crucible", "mergekit", std::string(plan.method->name)});
   if (const auto license = agreed.on(&CardFacts::license)) {
     // "other" is a licence only together with its name.
@@ -213,7 +223,7 @@ std::string render_model_card(const Plan& plan, const RunSummary& summary, const
   const Names names = names_for_card(plan, paths);
   const Agreed agreed(plan);
   std::string out = front_matter(plan, names, agreed);
-  out += fmt::format("# {}\n\nThis is a merge of language models made with Crucible {}.\n\n## Method\n\n{}{}", escape_markdown(title),
+  out += fmt::format("# {}\n\nThis is a merge of models made with Crucible {}.\n\n## Method\n\n{}{}", escape_markdown(title),
                      CRUCIBLE_VERSION, plan.method->title, paper_text(plan.method->paper));
   if (plan.base) out += fmt::format(", with {} as the base", names.shown[static_cast<std::size_t>(*plan.base)]);
   out += fmt::format(": {}\n\n## Models merged\n\n", plan.method->summary);

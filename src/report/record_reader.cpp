@@ -72,12 +72,6 @@ class View {
     return name;
   }
   // A file of the folder itself.
-  std::string file_name() const {
-    std::string name = text();
-    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
-      wrong("the name of a file");
-    return name;
-  }
   [[noreturn]] void wrong(std::string_view expected) const {
     std::string shown = json_->is_structured() ? (json_->is_array() ? "a list" : "an object")
                                                : printable(json_->dump(-1, ' ', false, Json::error_handler_t::replace), 60);
@@ -139,7 +133,7 @@ Record read_record(const Json& json, const std::string& folder) {
   if (root.has("companions_from")) record.companions_from = root.at("companions_from").text();
   root.at("inputs").each([&](const View& v) { record.inputs.push_back(read_input(v, folder)); });
   root.at("files").each([&](const View& v) {
-    v.at("name").file_name();
+    v.at("name").relative_name();
     record.files.push_back(read_weight_file(v));
   });
   root.at("companions").each([&](const View& v) {

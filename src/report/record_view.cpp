@@ -282,7 +282,7 @@ void read_folder(const At& at, RecordView& out) {
   out.companions_from = at["companions_from"].text();
   at["left_out"].each([&](const At& one) { out.left_out.push_back({one["name"].text(), one["reason"].text()}); });
   at["config_changes"].each([&](const At& one) {
-    out.config_changes.push_back({one["key"].text(), one["old"].text(), one["new"].text(), one["why"].text()});
+    out.config_changes.push_back({one["file"].text(), one["key"].text(), one["old"].text(), one["new"].text(), one["why"].text()});
   });
   at["differences"].each([&](const At& one) {
     RecordView::Difference d{one["kind"].text(), {}};

@@ -36,6 +36,7 @@ struct RecordView {
     std::string name, reason;
   };
   struct ConfigChange {
+    std::string file;                     // of a part; empty = config.json of the model's own folder
     std::string key, before, after, why;  // values as JSON text; before is empty where the key was absent
   };
   // What the inputs disagree about apart from their weights.

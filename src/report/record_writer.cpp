@@ -90,11 +90,14 @@ Json notices_json(const Diagnostics& notices) {
 
 Json config_changes_json(const Plan& plan) {
   Json out = Json::array();
-  const std::string& before = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint.config_text();
-  for (const ConfigChange& c : plan.config_changes) {
-    Json one = {{"key", c.path}, {"new", c.json}, {"why", c.why}};
-    if (auto old = config_value(before, c.path)) one["old"] = std::move(*old);
-    out.push_back(std::move(one));
+  for (std::size_t p = 0; p < plan.parts.size(); ++p) {
+    const std::string& before = plan.inputs[static_cast<std::size_t>(plan.donor)].checkpoint.parts()[p].config_text;
+    for (const ConfigChange& c : plan.parts[p].config_changes) {
+      Json one = {{"key", c.path}, {"new", c.json}, {"why", c.why}};
+      if (auto old = config_value(before, c.path)) one["old"] = std::move(*old);
+      if (!plan.parts[p].folder.empty()) one["file"] = plan.parts[p].config_name();
+      out.push_back(std::move(one));
+    }
   }
   return out;
 }

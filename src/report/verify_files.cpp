@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/text_util.h"
 #include "checkpoint/safetensors.h"
+#include "crucible/checkpoint.h"
 #include "io/file.h"
 #include "io/folder_swap.h"
 #include "run/content_hash.h"
@@ -29,6 +30,9 @@ constexpr std::int64_t kPieceBytes = std::int64_t{16} << 20;
 void say(Verification& found, Wrong::Kind kind, const std::string& name, std::string text) {
   found.wrong.push_back({kind, name, std::move(text)});
 }
+
+// The folder within the output that a file lies in; empty = the output itself.
+std::string folder_of(const std::string& file_name) { return fs::path(file_name).parent_path().string(); }
 
 // Where a tensor's bytes lie in the file that is there.
 struct Located {
@@ -72,9 +76,11 @@ void locate_tensors(const Record& record, int file, const ReadFile* in, const Sa
                     Verification& found) {
   std::map<std::string_view, const SafetensorsEntry*> there;
   for (const SafetensorsEntry& e : header.entries) there.emplace(e.info.name, &e);
+  // What lies in a folder belongs to the part of that name, and its tensors have their names without it there.
+  const std::string part = folder_of(record.files[static_cast<std::size_t>(file)].name);
   for (const Record::Tensor& t : record.tensors) {
     if (t.file != file) continue;
-    const auto it = there.find(t.name);
+    const auto it = there.find(name_in_folder(t.name, part));
     if (it == there.end()) {
       say(found, Wrong::Kind::kTensor, t.name, fmt::format("tensor {} is missing", printable(t.name)));
       continue;
@@ -157,11 +163,19 @@ void verify_weight_files(const std::string& folder, const Record& record, const 
   found.files = static_cast<std::int64_t>(record.files.size());
   found.tensors = static_cast<std::int64_t>(located.size());
 
-  std::set<std::string> known;
-  for (const Record::File& f : record.files) known.insert(f.name);
-  for (const std::string& name : list_folder(folder)) {
-    if (name.ends_with(".safetensors") && !known.contains(name))
-      say(found, Wrong::Kind::kFile, name, fmt::format("{} is a weight file that this merge did not write", printable(name)));
+  std::set<std::string> known, folders = {""};
+  for (const Record::File& f : record.files) {
+    known.insert(f.name);
+    folders.insert(folder_of(f.name));
+  }
+  for (const std::string& part : folders) {
+    const std::string path = part.empty() ? folder : name_below(folder, part);
+    if (!is_folder(path)) continue;  // its files are missing, which was said
+    for (const std::string& entry : list_folder(path)) {
+      const std::string name = name_below(part, entry);
+      if (name.ends_with(".safetensors") && !known.contains(name))
+        say(found, Wrong::Kind::kFile, name, fmt::format("{} is a weight file that this merge did not write", printable(name)));
+    }
   }
 }
 

@@ -32,13 +32,11 @@ class Checker {
     for (const Job& job : plan_.jobs) {
       expect(seen_.contains(job.info.name), [&] { return fmt::format("tensor {} is in no weight file", printable(job.info.name)); });
     }
-    for (const std::string& name : list_folder(folder_)) {
-      if (!name.ends_with(".safetensors")) continue;
-      expect(std::any_of(plan_.files.begin(), plan_.files.end(), [&](const PlanFile& f) { return f.name == name; }),
-             [&] { return fmt::format("{} is a weight file that was not planned", printable(name)); });
+    for (std::size_t p = 0; p < plan_.parts.size(); ++p) {
+      check_stray(plan_.parts[p]);
+      check_index(p);
+      check_config(plan_.parts[p]);
     }
-    check_index();
-    check_config();
     check_companions();
     check_model();
     count_nonfinite();
@@ -64,6 +62,17 @@ class Checker {
     expect(false, [&] { return fmt::format("{} does not read back: {}", printable(name), problem.what()); });
   }
 
+  void check_stray(const PlanPart& part) {
+    const std::string folder = part.folder.empty() ? folder_ : path(part.folder);
+    if (!is_folder(folder)) return;  // a part of which nothing is in the output
+    for (const std::string& entry : list_folder(folder)) {
+      if (!entry.ends_with(".safetensors")) continue;
+      const std::string name = name_below(part.folder, entry);
+      expect(std::any_of(plan_.files.begin(), plan_.files.end(), [&](const PlanFile& f) { return f.name == name; }),
+             [&] { return fmt::format("{} is a weight file that was not planned", printable(name)); });
+    }
+  }
+
   void check_weights(int f) {
     const PlanFile& planned = plan_.files[static_cast<std::size_t>(f)];
     const std::string name = printable(planned.name);
@@ -86,7 +95,7 @@ class Checker {
     for (const Job& job : plan_.jobs) {
       if (job.file != f) continue;
       ++planned;
-      const auto it = there.find(job.info.name);
+      const auto it = there.find(plan_.name_in_file(job));
       if (it == there.end()) continue;  // told with all that are missing
       const SafetensorsEntry& e = *it->second;
       expect(seen_.insert(job.info.name).second, [&] { return fmt::format("tensor {} is in two files", printable(job.info.name)); });
@@ -103,47 +112,58 @@ class Checker {
            [&] { return fmt::format("{} has {} tensors, planned were {}", file_name, header.entries.size(), planned); });
   }
 
-  void check_index() {
-    const std::string name = plan_.index_name.empty() ? "model.safetensors.index.json" : plan_.index_name;
-    if (plan_.index_text.empty()) {
-      expect(!path_exists(path(name)), [&] { return fmt::format("{} stands beside a single weight file", printable(name)); });
+  void check_index(std::size_t p) {
+    const PlanPart& part = plan_.parts[p];
+    const std::string& name = part.index_name;
+    const std::string shown = printable(name);
+    if (part.index_text.empty()) {
+      expect(!path_exists(path(name)), [&] { return fmt::format("{} stands beside a single weight file", shown); });
       return;
     }
     if (!expect_file(name)) return;
     try {
-      const WeightIndex index = parse_weight_index(read_small_file(path(name), kMaxIndexBytes));
-      std::map<std::string_view, std::string_view> file_of;
-      for (const WeightIndex::Item& item : index.items) file_of.emplace(item.tensor, index.files[static_cast<std::size_t>(item.file)]);
-      for (const Job& job : plan_.jobs) {
-        const auto it = file_of.find(job.info.name);
-        expect(it != file_of.end(), [&] { return fmt::format("the index does not name tensor {}", printable(job.info.name)); });
-        if (it == file_of.end()) continue;
-        const std::string& file = plan_.files[static_cast<std::size_t>(job.file)].name;
-        expect(it->second == file, [&] {
-          return fmt::format("the index has tensor {} in {}, it is in {}", printable(job.info.name), printable(it->second),
-                             printable(file));
-        });
-      }
-      expect(index.items.size() == plan_.jobs.size(),
-             [&] { return fmt::format("the index names {} tensors, there are {}", index.items.size(), plan_.jobs.size()); });
-      expect(index.total_bytes && *index.total_bytes == static_cast<double>(plan_.data_bytes()), [&] {
-        return fmt::format("the index gives a total size of {:.0f} bytes, it is {}", index.total_bytes.value_or(0), plan_.data_bytes());
-      });
+      compare_index(p, parse_weight_index(read_small_file(path(name), kMaxIndexBytes)), shown);
     } catch (const Error& problem) {
       fault_or_rethrow(name, problem);
     }
   }
 
-  void check_config() {
-    if (plan_.config_text.empty() || !expect_file("config.json")) return;
+  void compare_index(std::size_t p, const WeightIndex& index, const std::string& shown) {
+    std::map<std::string_view, std::string_view> file_of;
+    for (const WeightIndex::Item& item : index.items) file_of.emplace(item.tensor, index.files[static_cast<std::size_t>(item.file)]);
+    std::size_t tensors = 0;
+    std::int64_t bytes = 0;
+    for (const Job& job : plan_.jobs) {
+      const PlanFile& planned = plan_.files[static_cast<std::size_t>(job.file)];
+      if (planned.part != p) continue;
+      ++tensors;
+      bytes += job.bytes;
+      const auto it = file_of.find(plan_.name_in_file(job));
+      expect(it != file_of.end(), [&] { return fmt::format("{} does not name tensor {}", shown, printable(job.info.name)); });
+      if (it == file_of.end()) continue;
+      expect(it->second == name_in_folder(planned.name, plan_.parts[p].folder), [&] {
+        return fmt::format("{} has tensor {} in {}, it is in {}", shown, printable(job.info.name), printable(it->second),
+                           printable(planned.name));
+      });
+    }
+    expect(index.items.size() == tensors,
+           [&] { return fmt::format("{} names {} tensors, there are {}", shown, index.items.size(), tensors); });
+    expect(index.total_bytes && *index.total_bytes == static_cast<double>(bytes),
+           [&] { return fmt::format("{} gives a total size of {:.0f} bytes, it is {}", shown, index.total_bytes.value_or(0), bytes); });
+  }
+
+  void check_config(const PlanPart& part) {
+    const std::string name = part.config_name();
+    if (part.config_text.empty() || !expect_file(name)) return;
     try {
-      const std::string text = read_small_file(path("config.json"), kMaxConfigBytes);
-      expect(text == plan_.config_text, [] { return "config.json is not the one that was planned"; });
+      const std::string text = read_small_file(path(name), kMaxConfigBytes);
+      expect(text == part.config_text, [&] { return fmt::format("{} is not the one that was planned", printable(name)); });
       parse_config_facts(text);
-      if (!nlohmann::json::accept(text)) check_.notices.push_back("config.json is no standard JSON, as that of the input");
+      if (!nlohmann::json::accept(text))
+        check_.notices.push_back(fmt::format("{} is no standard JSON, as that of the input", printable(name)));
       ++check_.checks;
     } catch (const Error& problem) {
-      fault_or_rethrow("config.json", problem);
+      fault_or_rethrow(name, problem);
     }
   }
 

@@ -133,20 +133,25 @@ std::int64_t space_needed(const Plan& plan) {
     std::error_code ignored;
     bytes += static_cast<std::int64_t>(fs::file_size(fs::path(donor.path) / name, ignored));
   }
-  // Configuration, index, card, recipe and record, the last by its size per tensor and source.
-  bytes += static_cast<std::int64_t>(plan.config_text.size() + plan.index_text.size() + 3 * plan.recipe.text.size()) + (1 << 16);
+  // Configurations, indices, card, recipe and record, the last by its size per tensor and source.
+  for (const auto& [name, text] : plan.made_files()) bytes += static_cast<std::int64_t>(text->size());
+  bytes += 3 * static_cast<std::int64_t>(plan.recipe.text.size()) + (1 << 16);
   for (const Job& job : plan.jobs) bytes += 1200 + 800 * static_cast<std::int64_t>(job.sources.size());
   return bytes + bytes / 100;
 }
 
-void write_companions(const Plan& plan, OutputFolder& folder, Written& written) {
-  const auto small = [&](const std::string& name, const std::string& text) {
-    if (text.empty()) return;
-    folder.add_small_file(name, text);
-    written.companions.push_back({name, static_cast<std::int64_t>(text.size()), hash128_hex(text)});
+// Which files of a model that lies there already go: those of its folder, and in folders that are parts of this output too.
+std::function<bool(const std::string&)> replaced_files(const Plan& plan) {
+  return [parts = plan.model_parts()](const std::string& name) {
+    return is_model_file_name(std::string(name_in_folder(name, parts[part_of(parts, name)].folder)));
   };
-  small("config.json", plan.config_text);
-  small(plan.index_name, plan.index_text);
+}
+
+void write_companions(const Plan& plan, OutputFolder& folder, Written& written) {
+  for (const auto& [name, text] : plan.made_files()) {
+    folder.add_small_file(name, *text);
+    written.companions.push_back({name, static_cast<std::int64_t>(text->size()), hash128_hex(*text)});
+  }
   const PlanInput& donor = plan.inputs[static_cast<std::size_t>(plan.donor)];
   for (const std::string& name : plan.companions) {
     folder.copy_file((fs::path(donor.path) / name).string(), name);
@@ -160,7 +165,7 @@ void write_companions(const Plan& plan, OutputFolder& folder, Written& written) 
 RunResult write_model(const Plan& plan, const std::string& target, const WriteOptions& options,
                       const std::function<void(const Progress&)>& progress,
                       const std::function<std::vector<SmallFile>(const RunResult&, const Written&)>& describe) {
-  OutputFolder folder(target, options.existing, is_model_file_name);
+  OutputFolder folder(target, options.existing, replaced_files(plan));
   for (const PlanInput& input : plan.inputs) folder.protect(input.path);
   folder.check_space(space_needed(plan));
   RunResult result;

@@ -28,7 +28,7 @@ def absent(text, part):
 
 
 SENTENCE = {
-    "modules.json": '[{"path": ""}, {"path": "1_Pooling"}, {"path": "custom_head"}, {"path": "../outside"}]',
+    "modules.json": '[{"path": ""}, {"path": "1_Pooling"}, {"path": "custom_head"}]',
     "1_Pooling/config.json": '{"pooling_mode_mean_tokens": true}',
     "custom_head/settings.json": "{}",
     "2_Dense/config.json": "{}",
@@ -73,14 +73,14 @@ def what_comes_along(box):
         equal(left[name], reason, name)
     assert "model.safetensors" not in left, "it was merged"
     equal(left["original/"], "a folder that loaders of the model do not read")
-    equal(left["2_Dense/model.safetensors"], "weights of a part that no merge reads")
+    equal(left["2_Dense/model.safetensors"], "weights in a folder that no document of the model lists")
     equal(left["tokenizer.model"], "a link to a file that does not exist")
     assert "3_Linked/" in left
     equal(record["companions_from"], "./base")
     equal({c["name"] for c in record["companions"] if c["origin"] == "copied"}, set(copied))
     equal({c["name"] for c in record["companions"] if c["origin"] == "rebuilt"}, {"README.md", "config.json", "mergekit_config.yml"})
     contains(box.last.err, "code of ./base is copied into the output: modeling_mine.py")
-    contains(box.last.err, "2_Dense/model.safetensors: weights of a part beside the model")
+    contains(box.last.err, "2_Dense/model.safetensors: weights in a folder that neither modules.json nor model_index.json lists")
     contains(box.last.err, "tokenizer.model is a link to a file that does not exist")
     contains(box.last.out, "copied from ./base: ")
     contains(box.last.out, "left out (weights): ")

@@ -176,19 +176,6 @@ def a_part_of_a_pipeline_keeps_its_file_names(box):
 
 
 @suite.case
-def a_whole_pipeline_is_refused_with_its_parts(box):
-    for name in ("unet", "vae"):
-        unet(box.path("p1", name), 1)
-    write_file(box.path("p1", "model_index.json"), '{"_class_name": "StableDiffusionPipeline"}')
-    write_file(box.path("p1", "scheduler", "scheduler_config.json"), "{}")
-    box.write("raw.yml", LINEAR % ("p1", "p1"))
-    equal(box.run("raw", "raw.yml", "out").code, 2)
-    for part in ("is a pipeline of diffusers", "unet/ and vae/"):
-        contains(box.last.err, part)
-    assert "scheduler/" not in box.last.err
-
-
-@suite.case
 def an_index_of_any_name_is_one(box):
     one, other = unet(box.path("one"), 1, shards=3, stem="weights"), unet(box.path("other"), 2, shards=2, stem="model")
     box.write("raw.yml", LINEAR % ("one", "other"))

@@ -157,7 +157,7 @@ TEST_F(PostCheckTest, EveryMisfitIsFound) {
     ASSERT_NE(at, std::string::npos);
     config.replace(at, std::string(c.from).size(), c.to);
     const PostCheck check = check_after([&](const std::string& out) { write_text(out + "/config.json", config); },
-                                        [&](Plan& plan) { plan.config_text = config; });
+                                        [&](Plan& plan) { plan.root().config_text = config; });
     EXPECT_EQ(check.faults.size(), 1u) << c.to;
     EXPECT_NE(text_of(check).find(c.found), std::string::npos) << c.to << ": " << text_of(check);
   }
@@ -189,7 +189,7 @@ TEST_F(PostCheckTest, AMissingHeadIsFoundAndAMissingLayer) {
   untied.replace(untied.find("\"num_attention_heads\": 2"), 24, "\"tie_word_embeddings\": false");
   PostCheck check = check_after({}, [&](Plan& plan) {
     without(plan, "lm_head");
-    plan.config_text = untied;
+    plan.root().config_text = untied;
   });
   EXPECT_NE(text_of(check).find("only model.embed_tokens.weight is stored"), std::string::npos) << text_of(check);
   check = check_after({}, [&](Plan& plan) { without(plan, "layers.0."); });

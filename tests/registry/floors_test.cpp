@@ -28,9 +28,9 @@ const std::map<std::string, int>& floors() {
 // The public headers stand on the floor of the folder that implements them.
 const std::map<std::string, std::string>& public_headers() {
   static const std::map<std::string, std::string> all = {
-      {"error.h", "base"},     {"dtype.h", "tensor"},    {"tensor.h", "tensor"}, {"checkpoint.h", "checkpoint"},
-      {"method.h", "methods"}, {"recipe.h", "recipe"},   {"plan.h", "plan"},     {"run.h", "run"},
-      {"report.h", "report"},  {"crucible.h", "report"}, {"merge.h", "report"},
+      {"error.h", "base"},      {"dtype.h", "tensor"},  {"tensor.h", "tensor"}, {"part.h", "tensor"}, {"checkpoint.h", "checkpoint"},
+      {"method.h", "methods"},  {"recipe.h", "recipe"}, {"plan.h", "plan"},     {"run.h", "run"},     {"report.h", "report"},
+      {"crucible.h", "report"}, {"merge.h", "report"},
   };
   return all;
 }

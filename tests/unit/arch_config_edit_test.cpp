@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;
 
 std::string edited(const std::string& text, const std::vector<ConfigChange>& changes) {
   Diagnostics diagnostics;
-  std::string out = edit_config(text, effective_changes(text, changes), diagnostics);
+  std::string out = edit_config(text, effective_changes(text, changes), "config.json", diagnostics);
   EXPECT_FALSE(diagnostics.has_errors()) << render_diagnostics(diagnostics);
   return out;
 }
@@ -88,13 +88,13 @@ TEST(ConfigEdit, DtypeInNestedConfigs) {
 TEST(ConfigEdit, BrokenConfigsAreErrorsAndStayAsTheyAre) {
   for (const std::string text : {"{\"a\": 1", "[1, 2]", "{\"a\": 1} x", "{'a': 1}"}) {
     Diagnostics diagnostics;
-    EXPECT_EQ(edit_config(text, {{"a", "2", "test"}}, diagnostics), text);
+    EXPECT_EQ(edit_config(text, {{"a", "2", "test"}}, "config.json", diagnostics), text);
     EXPECT_TRUE(diagnostics.has_errors()) << text;
   }
   Diagnostics diagnostics;
-  EXPECT_EQ(edit_config(R"({"a": null})", {{"a.b", "2", "test"}}, diagnostics), R"({"a": null})");
+  EXPECT_EQ(edit_config(R"({"a": null})", {{"a.b", "2", "test"}}, "config.json", diagnostics), R"({"a": null})");
   EXPECT_TRUE(diagnostics.has_errors());
-  EXPECT_EQ(edit_config("", {{"a", "2", "test"}}, diagnostics), "");
+  EXPECT_EQ(edit_config("", {{"a", "2", "test"}}, "config.json", diagnostics), "");
 }
 
 TEST(ConfigEdit, ByteOrderMarkAndDepth) {

@@ -29,7 +29,7 @@ struct Result {
 Result adapt(const SlicedStack& donor, const std::vector<SlicedStack>& models, const std::vector<LayerSource>& layers) {
   Result out{{}, adapt_layer_config(donor, models, layers)};
   Diagnostics diagnostics;
-  out.config = Json::parse(edit_config(donor.config_text, out.answer.changes, diagnostics));
+  out.config = Json::parse(edit_config(donor.config_text, out.answer.changes, "config.json", diagnostics));
   EXPECT_FALSE(diagnostics.has_errors());
   return out;
 }

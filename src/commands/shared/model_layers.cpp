@@ -4,12 +4,12 @@
 
 #include <fmt/format.h>
 
-#include "arch/layers.h"
-#include "arch/roles.h"
+#include "arch/parts.h"
 #include "base/text_util.h"
 #include "base/units.h"
 #include "checkpoint/locate.h"
 #include "crucible/checkpoint.h"
+#include "tensor/tensor_infos.h"
 
 namespace crucible {
 
@@ -26,7 +26,7 @@ const ModelLayers::Look& ModelLayers::look(const ModelRef& ref, Diagnostics& dia
   if (diagnostics.error_count() > errors) return look;
   look.opened = true;
   for (const StoredTensor& t : checkpoint.tensors()) look.names.push_back(t.info.name);
-  const auto stacks = find_layer_stacks(look.names, checkpoint.config_text());
+  const auto stacks = find_layer_stacks(tensor_infos(checkpoint.tensors()), checkpoint.parts());
   for (const LayerStack& s : stacks) {
     if (stacks.size() > 1 && !s.is_main) continue;
     look.layers = s.layers;

@@ -59,6 +59,13 @@ bool asks_for_file(const std::string& path) { return path.ends_with(".safetensor
 std::string record_of_file(const std::string& file) { return file + ".crucible.json"; }
 
 int run_into_file(const Plan& plan, const MergeRequest& request, const std::string& file, Talk talk) {
+  if (plan.parts.size() > 1) {
+    Diagnostics refused;
+    refused.error({},
+                  fmt::format("output file {}: the models are folders of several parts with weights of their own", printable(file, 400)),
+                  "name a folder; parts become folders in it");
+    refused.throw_if_errors();
+  }
   CHECK(plan.files.size() == 1, "{} files", plan.files.size());
   check_target(plan, request, file);
   const fs::path parent = parent_of(file);

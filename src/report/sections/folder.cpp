@@ -30,8 +30,8 @@ void render(const RecordView& record, Page& page) {
     table.css_name = "config-changes";
     table.columns = {{"key", Kind::kText}, {"was", Kind::kCode}, {"is", Kind::kCode}, {"why", Kind::kText}};
     for (const RecordView::ConfigChange& c : record.config_changes)
-      table.rows.push_back(
-          {mono(c.key), c.before.empty() ? "\u2013" : printable(c.before, kMostValue), printable(c.after, kMostValue), c.why});
+      table.rows.push_back({mono(c.file.empty() ? c.key : c.file + ": " + c.key),
+                            c.before.empty() ? "\u2013" : printable(c.before, kMostValue), printable(c.after, kMostValue), c.why});
     page.table(table);
   }
   if (!record.left_out.empty()) {
