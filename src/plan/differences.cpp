@@ -23,6 +23,12 @@ constexpr const char* kNone = "none";
 // The compared files of one model; a file that is missing or unreadable has no values.
 struct ModelValues {
   std::map<std::string, std::optional<ComparedValues>> files;  // by file name
+
+  const std::optional<ComparedValues>& find(const std::string& file) const {
+    static const std::optional<ComparedValues> none;
+    const auto it = files.find(file);
+    return it == files.end() ? none : it->second;
+  }
 };
 
 std::string text_of(const std::string& folder, const char* name) {
@@ -53,10 +59,11 @@ class Tokenizers {
   std::map<std::string, std::optional<ComparedValues>> known_;
 };
 
-ModelValues values_of(const std::string& folder, const std::string& config_text, Tokenizers& tokenizers) {
+ModelValues values_of(const PlanInput& input, Tokenizers& tokenizers) {
+  const std::string& folder = input.path;
   ModelValues out;
   const std::string tokenizer = text_of(folder, kTokenizerConfig);
-  out.files[kConfig] = compared_config(config_text);
+  for (const ModelPart& part : input.checkpoint.parts()) out.files[name_below(part.folder, kConfig)] = compared_config(part.config_text);
   out.files[kGenerationConfig] = compared_generation_config(text_of(folder, kGenerationConfig));
   out.files[kTokenizerConfig] = compared_tokenizer_config(tokenizer);
   out.files[kChatTemplate] =
@@ -72,7 +79,7 @@ std::vector<std::optional<std::string>> compared(const std::vector<ModelValues>&
                                                  std::vector<bool>& takes_part) {
   std::vector<std::optional<std::string>> out;
   for (const ModelValues& model : models) {
-    const auto& values = model.files.at(file);
+    const auto& values = model.find(file);
     std::optional<std::string> value;
     if (values) {
       if (const auto it = values->find(key.name); it != values->end()) value = it->second;
@@ -94,11 +101,12 @@ bool differ(const std::vector<std::optional<std::string>>& values, const std::ve
   return false;
 }
 
-std::string chosen_for(const Plan& plan, const std::string& file, const ComparedKey& key, const ComparedValues& output,
+// `output`: what is made of the file; null where it is copied.
+std::string chosen_for(const Plan& plan, const ComparedKey& key, const ComparedValues* output,
                        const std::vector<std::optional<std::string>>& values) {
-  if (file == kConfig) {
-    const auto it = output.find(key.name);
-    if (it != output.end()) return printable(it->second, kShownValue);
+  if (output != nullptr) {
+    const auto it = output->find(key.name);
+    if (it != output->end()) return printable(it->second, kShownValue);
     return key.otherwise.empty() ? std::string(kNone) : std::string(key.otherwise);
   }
   if (!plan.options.copy_companions) return "not copied";
@@ -129,27 +137,36 @@ std::vector<Difference> find_differences(const Plan& plan) {
   if (plan.inputs.size() < 2) return {};
   std::vector<ModelValues> models;
   Tokenizers tokenizers;
-  for (const PlanInput& input : plan.inputs) models.push_back(values_of(input.path, input.checkpoint.config_text(), tokenizers));
-  const ComparedValues output = compared_config(plan.root().config_text).value_or(ComparedValues{});
+  for (const PlanInput& input : plan.inputs) models.push_back(values_of(input, tokenizers));
+  // The files in the order in which they are told, and which row of the table of keys each has.
+  std::vector<std::pair<std::string, const char*>> files;
+  std::map<std::string, ComparedValues> made;
+  for (const PlanPart& part : plan.parts) {
+    files.emplace_back(part.config_name(), kConfig);
+    made[part.config_name()] = compared_config(part.config_text).value_or(ComparedValues{});
+  }
+  for (const char* file : {kGenerationConfig, kTokenizerConfig, kChatTemplate, kTokenizer}) files.emplace_back(file, file);
   std::map<std::string, Difference> kinds;
   std::vector<std::string> order;
-  for (const char* file : {kConfig, kGenerationConfig, kTokenizerConfig, kChatTemplate, kTokenizer}) {
+  for (const auto& [file, table] : files) {
+    const auto output = made.find(file);
     std::set<std::string> keys;
     for (const ModelValues& model : models) {
-      if (const auto& values = model.files.at(file)) {
+      if (const auto& values = model.find(file)) {
         for (const auto& [key, value] : *values) keys.insert(key);
       }
     }
     for (const std::string& name : keys) {
-      const ComparedKey key = compared_key(file, name);
+      const ComparedKey key = compared_key(table, name);
       if (key.kind.empty()) continue;
       std::vector<bool> takes_part;
       const auto values = compared(models, file, key, takes_part);
       if (!differ(values, takes_part)) continue;
       const auto [it, fresh] = kinds.try_emplace(std::string(key.kind));
       if (fresh) order.emplace_back(key.kind);
-      Difference::Row row{std::string(key.shown), file, {}, chosen_for(plan, file, key, output, values)};
-      for (std::size_t i = 0; i < values.size(); ++i) row.values.push_back(models[i].files.at(file) ? shown(values[i]) : std::string());
+      Difference::Row row{
+          std::string(key.shown), file, {}, chosen_for(plan, key, output == made.end() ? nullptr : &output->second, values)};
+      for (std::size_t i = 0; i < values.size(); ++i) row.values.push_back(models[i].find(file) ? shown(values[i]) : std::string());
       it->second.kind = key.kind;
       it->second.rows.push_back(std::move(row));
     }

@@ -303,6 +303,7 @@ def other_commands_open_pipelines(box):
     contains(box.last.out, "5 identical")
     box.write("recipe.yml", LINEAR % ("p1", "p2"))
     box.ok("check", "recipe.yml")
+    contains(box.last.err + box.last.out, "latent_channels (vae/config.json)  4: ./p1 | 5: ./p2 | output: 4")
     plan = json.loads(box.ok("plan", "recipe.yml", "--json").out)
     equal({t["file"] for t in plan["tensors"] if t["name"].startswith("unet/")}, {"unet/diffusion_pytorch_model.safetensors"})
     box.ok("analyze", "p1")
