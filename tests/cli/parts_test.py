@@ -5,9 +5,10 @@ import os
 import shutil
 import sys
 
-from harness import CRUCIBLE, Suite, contains, equal
+from harness import CRUCIBLE, SOURCE_DIR, Suite, contains, equal
 from model_maker import (companions, config_for, decode, encode, llama_shapes, make_tensors, read_bytes, read_model, read_safetensors, safetensors_bytes,
                          write_file, write_model)
+from schema import Validator
 
 suite = Suite()
 
@@ -222,7 +223,9 @@ def another_type_is_said_by_the_configs_that_name_one(box):
         equal(read_bytes(box.path("out", part, "config.json")).decode(), CONFIGS[part])
         equal({t[0] for t in read_pipeline(box.path("out"))[part].values()}, {"BF16"})
     contains(box.last.out, 'text_encoder/config.json: torch_dtype is "bfloat16", was "float32"')
-    changes = record_of(box.path("out"))["config_changes"]
+    record = record_of(box.path("out"))
+    equal(Validator(json.loads(read_bytes(os.path.join(SOURCE_DIR, "docs", "crucible-record.schema.json")))).problems(record), [])
+    changes = record["config_changes"]
     equal([(c["file"], c["key"], c["old"], c["new"]) for c in changes], [("text_encoder/config.json", "torch_dtype", '"float32"', '"bfloat16"')])
     contains(read_bytes(box.path("out/crucible_report.html")).decode(), "text_encoder/config.json: torch_dtype")
     box.ok("verify", "out", "--all")
@@ -315,6 +318,15 @@ def a_pipeline_between_merges(box):
     box.write("several.yml", "name: mid\n" + LINEAR % ("p1", "p2") + "---\n" + LINEAR.replace("./", "", 1) % ("mid", "p2"))
     box.ok("multi", "several.yml", "--out-path", "out")
     equal(read_pipeline(box.path("out")), averages(averages(one, other), other))
+    # What is there is not merged again, unless a file of a part is not what it was.
+    again = ("multi", "several.yml", "--out-path", "again", "--intermediate-dir", "between", "--overwrite")
+    box.ok(*again)
+    before = os.stat(box.path("between/mid/unet/diffusion_pytorch_model.safetensors")).st_ino
+    box.ok(*again)
+    equal(os.stat(box.path("between/mid/unet/diffusion_pytorch_model.safetensors")).st_ino, before)
+    os.truncate(box.path("between/mid/unet/diffusion_pytorch_model.safetensors"), 300)
+    box.ok(*again)
+    equal(read_pipeline(box.path("between/mid")), averages(one, other))
 
 
 @suite.case
