@@ -1,6 +1,9 @@
 #include "support/random_merge.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -26,18 +29,29 @@ TinyTensor moved(TinyTensor tensor, std::uint64_t seed) {
 
 std::string pick(Rng& rng, const std::vector<std::string>& from) { return from[static_cast<std::size_t>(below(rng, std::ssize(from)))]; }
 
-// A number that a field takes, kept away from what methods refuse.
+// A number that a field takes. One in five is an extreme: an end of its range, nearly nothing, very much, negative.
+std::string number_for(const Field& field, Rng& rng) {
+  if (field.name == "tol" || field.name == "eps") return "1e-7";
+  const Range& range = field.limits;
+  if (below(rng, 5) == 0) {
+    std::vector<std::string> extremes;
+    for (const double v : {range.low, range.high, 0.0, 1.0, 1e-6, 1e6, -0.75, -1e-6}) {
+      if (std::isfinite(v) && range.contains(v)) extremes.push_back(fmt::format("{}", v));
+    }
+    return pick(rng, extremes);
+  }
+  // Ranges that do little or too much over most of their width.
+  if (field.name == "epsilon") return fmt::format("{:.4f}", uniform(rng, 0, 0.4));
+  if (field.name == "gamma") return fmt::format("{:.3f}", uniform(rng, 0, 0.1));
+  return fmt::format("{:.3f}", uniform(rng, 0.05, std::isfinite(range.high) ? range.high : 1.5));
+}
+
 std::string scalar_for(const Field& field, Rng& rng) {
   if (field.kind == FieldKind::kFlag) return below(rng, 2) == 0 ? "true" : "false";
   if (field.kind == FieldKind::kChoice)
     return std::string(field.choices[static_cast<std::size_t>(below(rng, std::ssize(field.choices)))].name);
   if (field.kind == FieldKind::kInteger) return std::to_string(1 + below(rng, 9));
-  if (field.name == "density") return fmt::format("{:.3f}", uniform(rng, 0.05, 1));
-  if (field.name == "epsilon") return fmt::format("{:.4f}", uniform(rng, 0, 0.4));
-  if (field.name == "gamma") return fmt::format("{:.3f}", uniform(rng, 0, 0.1));
-  if (field.name == "weight") return fmt::format("{:.3f}", uniform(rng, 0.1, 1.5));
-  if (field.name == "tol" || field.name == "eps") return "1e-7";
-  return fmt::format("{:.3f}", uniform(rng, 0.1, 1));
+  return number_for(field, rng);
 }
 
 // Scalar, gradient, or conditions with filters.
@@ -54,15 +68,22 @@ std::string value_for(const Field& field, Rng& rng) {
   return scalar_for(field, rng);
 }
 
-// Some of a table's parameters, as one flow mapping; `must`: required ones too.
-std::string parameters(const FieldTable& table, bool must, Rng& rng) {
+// Weights whose sum is zero, up to rounding or altogether.
+constexpr std::array<std::array<const char*, 3>, 3> kCancelling = {{{"1", "", ""}, {"0.7", "-0.7", ""}, {"0.1", "0.2", "-0.3"}}};
+
+// Some of a table's parameters, as one flow mapping; `must`: required ones too. `weight`: what the weight is; empty = any.
+std::string parameters(const FieldTable& table, bool must, Rng& rng, const std::string& weight = {}) {
   std::string out;
+  bool has_ramp = false;
   for (const Field& field : table.fields()) {
-    // Forms that go with few others are set by the recipes that want them.
-    if (field.name == "window" || field.name == "elect" || field.name == "trim_scope" || field.name == "form") continue;
-    if (!(field.is_required && must) && below(rng, 2) == 0) continue;
+    const bool is_weight = field.name == "weight" && !weight.empty();
+    if (!(field.is_required && must) && !is_weight && below(rng, 2) == 0) continue;
     if (field.is_required && !must) continue;
-    out += fmt::format("{}{}: {}", out.empty() ? "" : ", ", field.name, value_for(field, rng));
+    // Two ways to say one thing; both at once are refused.
+    if (field.name == "epsilon" || field.name == "window") {
+      if (std::exchange(has_ramp, true)) continue;
+    }
+    out += fmt::format("{}{}: {}", out.empty() ? "" : ", ", field.name, is_weight ? weight : value_for(field, rng));
   }
   return out;
 }
@@ -97,16 +118,21 @@ std::string random_recipe(Rng& rng) {
   const std::int64_t models = least + below(rng, most - least + 1);
   std::string out = fmt::format("merge_method: {}\n", method.name);
   if (with_base) out += "base_model: base\n";
-  const auto entry = [&](const std::string& name, const std::string& more) {
-    const std::string own = parameters(*method.model, true, rng);
+  const bool cancels = below(rng, 8) == 0;
+  const auto entry = [&](std::int64_t m, const std::string& name, const std::string& more) {
+    const auto of = [](std::int64_t i) { return static_cast<std::size_t>(i); };
+    const std::string own = parameters(*method.model, true, rng, cancels ? kCancelling[of(models - 1)][of(m)] : "");
     return fmt::format("- model: {}\n{}{}", name, more, own.empty() ? "" : fmt::format("  parameters: {{{}}}\n", own));
   };
-  const char* names[] = {"a", "b", "c"};
+  std::vector<std::string> names = {"a", "b", "c"};
+  // The same model twice in a list draws twice.
+  if (below(rng, 4) == 0) names[1] = names[below(rng, 2) == 0 ? 0 : 2];
   if (below(rng, 4) == 0) {
     out += "slices:\n";
     for (const char* range : {"[0, 1]", "[1, 3]"}) {
       std::string sources;
-      for (std::int64_t m = 0; m < models; ++m) sources += entry(names[m], fmt::format("  layer_range: {}\n", range));
+      for (std::int64_t m = 0; m < models; ++m)
+        sources += entry(m, names[static_cast<std::size_t>(m)], fmt::format("  layer_range: {}\n", range));
       out += "- sources:\n";
       for (std::size_t at = 0; at < sources.size();) {
         const std::size_t end = sources.find('\n', at);
@@ -118,7 +144,7 @@ std::string random_recipe(Rng& rng) {
     }
   } else {
     out += "models:\n";
-    for (std::int64_t m = 0; m < models; ++m) out += entry(names[m], "");
+    for (std::int64_t m = 0; m < models; ++m) out += entry(m, names[static_cast<std::size_t>(m)], "");
   }
   const std::string own = parameters(*method.global, true, rng);
   if (!own.empty()) out += fmt::format("parameters: {{{}}}\n", own);
@@ -150,7 +176,15 @@ AuditedMerge audited_merge(const std::string& text, const ModelBox& models, std:
   NoSink sink;
   RunOptions run;
   run.threads = 1;
-  const RunResult result = run_jobs(plan, run, sink, {});
+  RunResult result;
+  try {
+    result = run_jobs(plan, run, sink, {});
+  } catch (const Error& error) {
+    // Weights that cancel, or very large ones, may leave the range of the output's type.
+    if (error.code() != ErrorCode::kNumeric) throw;
+    merge.problems.emplace_back(error.what());
+    return merge;
+  }
   merge.verdict = judge(plan, result);
   merge.contradictions = contradictions(plan, merge.verdict);
   return merge;
