@@ -2,10 +2,11 @@
 """mergekit's own command line: by a link that carries its name, with all its options, on recipes full of what mergekit ignores."""
 import json
 import os
+import shutil
 import sys
 
 from harness import CRUCIBLE, Suite, contains, equal
-from model_maker import make_trio, read_bytes, read_model, to_hub_cache, write_file
+from model_maker import make_trio, read_bytes, read_model, safetensors_bytes, to_hub_cache, write_file
 
 suite = Suite(prepare=lambda root: make_trio(root))
 
@@ -102,6 +103,23 @@ def options_with_meaning(box):
     equal(sorted(os.listdir(box.path("bare"))), ["config.json", "crucible.json", "crucible_report.html", "model.safetensors"])
     with_program(box, "recipe.yml", "full", "--copy-tokenizer", "--write-model-card", "--out-shard-size", "5B")
     contains(" ".join(os.listdir(box.path("full"))), "tokenizer.json")
+
+
+@suite.case
+def tensors_that_some_models_lack(box):
+    link(box)
+    os.remove(box.path("b"))
+    shutil.copytree(os.path.join(box.shared, "b"), box.path("b"))
+    tensors = read_model(box.path("b"))
+    lacked = "model.norm.weight"
+    write_file(box.path("b", "model.safetensors"), safetensors_bytes({n: t for n, t in tensors.items() if n != lacked}))
+    box.write("recipe.yml", RECIPE)
+    refused = box.run("recipe.yml", "out", program=box.path("mergekit-yaml"))
+    equal(refused.code, 2)
+    contains(refused.text, "--allow-missing")
+    result = with_program(box, "recipe.yml", "out", "--allow-missing")
+    contains(result.text, "merged from the models that have them; some lack them: " + lacked)
+    equal(sorted(read_model(box.path("out"))), sorted(tensors))
 
 
 @suite.case

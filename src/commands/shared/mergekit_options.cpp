@@ -53,6 +53,9 @@ void declare_mergekit_options(CLI::App& app, MergekitOptions& o, const char* mod
   app.add_flag("-v,--verbose", o.verbosity, "accepted; notices are always shown");
   declare_model_option(app, o.merge, model_names);
   app.add_option("--memory", o.merge.memory, "memory budget")->group("Crucible");
+  app.add_flag("--allow-missing", o.merge.allow_missing,
+               "merge a tensor that some models lack from those that have it; the output keeps the tensors of the base (or first model)")
+      ->group("Crucible");
   app.add_flag("--strict", o.merge.request.notices_are_errors, "treat notices as errors")->group("Crucible");
   for (const WithoutMeaning& w : kWithoutMeaning)
     keep(w.takes_value ? app.add_option(w.name)->expected(1) : app.add_flag(w.name), w.reason, o);
