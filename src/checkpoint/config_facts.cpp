@@ -15,19 +15,19 @@ class ConfigReader : public JsonReader {
  public:
   explicit ConfigReader(ConfigFacts& facts) : JsonReader(kDepthLimit), facts_(facts) {}
 
-  bool null() { return scalar(); }
-  bool boolean(bool) { return scalar(); }
-  bool number_integer(std::int64_t) { return scalar(); }
-  bool number_unsigned(std::uint64_t) { return scalar(); }
-  bool number_float(double, const std::string&) { return scalar(); }
-  bool string(std::string& value) {
+  void null() override { scalar(); }
+  void boolean(bool) override { scalar(); }
+  void number_integer(std::int64_t) override { scalar(); }
+  void number_unsigned(std::uint64_t) override { scalar(); }
+  void number_float(double, const std::string&) override { scalar(); }
+  void string(std::string& value) override {
     const std::string& key = keys_.empty() ? value : keys_.back();
     if (depth() == 1 && key == "transformers_weights") facts_.weights_file = value;
     // bitsandbytes of old wrote no method, only its switches.
     if (in_quantization_ > 0 && (key == "quant_method" || key == "quant_algo") && facts_.quant_scheme.empty()) facts_.quant_scheme = value;
-    return scalar();
+    scalar();
   }
-  bool start_object(std::size_t) {
+  void start_object() override {
     enter();
     // At the top, or one level down in text_config and the like.
     if (in_quantization_ == 0 && !keys_.empty() && keys_.back() == "quantization_config" && depth() <= 3) {
@@ -35,32 +35,26 @@ class ConfigReader : public JsonReader {
       facts_.is_quantized = true;
     }
     keys_.emplace_back();
-    return true;
   }
-  bool key(std::string& name) {
-    keys_.back() = name;
-    return true;
-  }
-  bool end_object() {
+  void key(std::string& name) override { keys_.back() = name; }
+  void end_object() override {
     keys_.pop_back();
     if (depth() == in_quantization_) in_quantization_ = 0;
-    return leave();
+    leave();
   }
-  bool start_array(std::size_t) {
+  void start_array() override {
     enter();
     if (depth() == 1) throw_json("is a list, not a JSON object");
     keys_.emplace_back();
-    return true;
   }
-  bool end_array() {
+  void end_array() override {
     keys_.pop_back();
-    return leave();
+    leave();
   }
 
  private:
-  bool scalar() {
+  void scalar() {
     if (depth() == 0) throw_json("is not a JSON object");
-    return true;
   }
 
   ConfigFacts& facts_;
@@ -71,13 +65,9 @@ class ConfigReader : public JsonReader {
 class AlgoReader : public JsonReader {
  public:
   AlgoReader() : JsonReader(kDepthLimit) {}
-  bool key(std::string& name) {
-    at_algo_ = name == "quant_algo";
-    return true;
-  }
-  bool string(std::string& value) {
+  void key(std::string& name) override { at_algo_ = name == "quant_algo"; }
+  void string(std::string& value) override {
     if (at_algo_ && algo.empty()) algo = value;
-    return true;
   }
   std::string algo;
 

@@ -19,35 +19,30 @@ class IndexReader : public JsonReader {
  public:
   explicit IndexReader(WeightIndex& index) : JsonReader(kDepthLimit), index_(index) {}
 
-  bool null() { return scalar(); }
-  bool boolean(bool) { return scalar(); }
-  bool number_integer(std::int64_t value) { return number(static_cast<double>(value)); }
-  bool number_unsigned(std::uint64_t value) { return number(static_cast<double>(value)); }
-  bool number_float(double value, const std::string&) { return number(value); }
-  bool string(std::string& value) {
+  void null() override { scalar(); }
+  void boolean(bool) override { scalar(); }
+  void number_integer(std::int64_t value) override { number(static_cast<double>(value)); }
+  void number_unsigned(std::uint64_t value) override { number(static_cast<double>(value)); }
+  void number_float(double value, const std::string&) override { number(value); }
+  void string(std::string& value) override {
     if (!in_map()) return scalar();
-    const auto [at, is_new] = file_numbers_.emplace(value, static_cast<int>(index_.files.size()));
-    if (is_new) index_.files.push_back(value);
     if (index_.items.size() == kMostTensors) throw_json(fmt::format("more than {} tensors", kMostTensors));
-    index_.items.push_back({std::move(tensor_), at->second});
-    return true;
+    index_.items.push_back({std::move(tensor_), number_of(value)});
   }
-  bool start_object(std::size_t) {
+  void start_object() override {
     enter();
     if (depth() == 3 && section_ == Section::kMap)
       throw_json(fmt::format("weight_map {} is an object, not a file name", in_quotes(tensor_)));
-    return true;
   }
-  bool start_array(std::size_t) {
+  void start_array() override {
     enter();
     if (depth() == 1) throw_json("is a list, not a JSON object");
     if (section_ == Section::kMap) {
       throw_json(depth() == 2 ? std::string("weight_map is a list, not an object")
                               : fmt::format("weight_map {} is a list, not a file name", in_quotes(tensor_)));
     }
-    return true;
   }
-  bool key(std::string& name) {
+  void key(std::string& name) override {
     if (depth() == 1) {
       section_ = name == "weight_map" ? Section::kMap : name == "metadata" ? Section::kMetadata : Section::kOther;
       if (section_ == Section::kMap && std::exchange(had_map_, true)) throw_json("weight_map stands there twice");
@@ -55,7 +50,6 @@ class IndexReader : public JsonReader {
       at_total_ = section_ == Section::kMetadata && name == "total_size";
       if (section_ == Section::kMap) tensor_ = std::move(name);
     }
-    return true;
   }
   void finish() {
     if (!had_map_) throw_json("has no weight_map");
@@ -63,16 +57,22 @@ class IndexReader : public JsonReader {
 
  private:
   enum class Section { kOther, kMap, kMetadata };
-  bool in_map() const noexcept { return depth() == 2 && section_ == Section::kMap; }
-  bool number(double value) {
-    if (depth() == 2 && at_total_) index_.total_bytes = value;
-    return scalar();
+  // Neighbours mostly lie in one file.
+  int number_of(const std::string& file) {
+    if (!index_.items.empty() && index_.files[static_cast<std::size_t>(index_.items.back().file)] == file) return index_.items.back().file;
+    const auto [at, is_new] = file_numbers_.emplace(file, static_cast<int>(index_.files.size()));
+    if (is_new) index_.files.push_back(file);
+    return at->second;
   }
-  bool scalar() {
+  bool in_map() const noexcept { return depth() == 2 && section_ == Section::kMap; }
+  void number(double value) {
+    if (depth() == 2 && at_total_) index_.total_bytes = value;
+    scalar();
+  }
+  void scalar() {
     if (depth() == 0) throw_json("is not a JSON object");
     if (depth() == 1 && section_ == Section::kMap) throw_json("weight_map is not an object");
     if (in_map()) throw_json(fmt::format("weight_map {} is not a file name", in_quotes(tensor_)));
-    return true;
   }
 
   WeightIndex& index_;
@@ -97,7 +97,8 @@ void sort_index(WeightIndex& index) {
   }
   index.files = std::move(files);
   for (WeightIndex::Item& item : index.items) item.file = rank[static_cast<std::size_t>(item.file)];
-  std::sort(index.items.begin(), index.items.end(), [](const auto& a, const auto& b) { return a.tensor < b.tensor; });
+  const auto before = [](const WeightIndex::Item& a, const WeightIndex::Item& b) { return a.tensor < b.tensor; };
+  if (!std::is_sorted(index.items.begin(), index.items.end(), before)) std::sort(index.items.begin(), index.items.end(), before);
 }
 
 }  // namespace
@@ -117,6 +118,17 @@ WeightIndex parse_weight_index(std::string_view text) {
     if (!file.ends_with(".safetensors")) throw_json(fmt::format("weight_map names the file {}: not a .safetensors file", in_quotes(file)));
   }
   return index;
+}
+
+std::string render_weight_index(std::int64_t total_bytes, std::span<const std::pair<std::string_view, std::string_view>> file_of) {
+  std::string text = fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{", total_bytes);
+  for (const auto& [tensor, file] : file_of) {
+    text += text.back() == '{' ? "\n    " : ",\n    ";
+    append_json_string(text, tensor);
+    text += ": ";
+    append_json_string(text, file);
+  }
+  return text += file_of.empty() ? "}\n}\n" : "\n  }\n}\n";
 }
 
 std::string check_weight_file_name(std::string_view name) {

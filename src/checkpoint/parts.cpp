@@ -24,37 +24,35 @@ constexpr int kDepthLimit = 64;
 class PipelineReader : public JsonReader {
  public:
   PipelineReader() : JsonReader(kDepthLimit) {}
-  bool key(std::string& name) {
+  void key(std::string& name) override {
     if (depth() == 1) key_ = name;
-    return true;
   }
-  bool start_object(std::size_t) {
+  void start_object() override {
     at_first_ = false;
-    return enter();
+    enter();
   }
-  bool start_array(std::size_t) {
+  void start_array() override {
     if (depth() == 0) throw_json("is a list, not a JSON object");
     at_first_ = depth() == 1;
-    return enter();
+    enter();
   }
-  bool null() { return value(); }
-  bool boolean(bool) { return value(); }
-  bool number_integer(std::int64_t) { return value(); }
-  bool number_unsigned(std::uint64_t) { return value(); }
-  bool number_float(double, const std::string&) { return value(); }
-  bool string(std::string&) {
+  void null() override { value(); }
+  void boolean(bool) override { value(); }
+  void number_integer(std::int64_t) override { value(); }
+  void number_unsigned(std::uint64_t) override { value(); }
+  void number_float(double, const std::string&) override { value(); }
+  void string(std::string&) override {
     if (depth() == 2 && at_first_ && !key_.starts_with('_')) folders.push_back(key_);
-    return value();
+    value();
   }
 
   static constexpr bool kMayBeRoot = false;
   std::vector<std::string> folders;
 
  private:
-  bool value() {
+  void value() {
     if (depth() == 0) throw_json("is not a JSON object");
     at_first_ = false;
-    return true;
   }
   std::string key_;
   bool at_first_ = false;  // the next value is the first of a list at the top
@@ -63,18 +61,14 @@ class PipelineReader : public JsonReader {
 class ModulesReader : public JsonReader {
  public:
   ModulesReader() : JsonReader(kDepthLimit) {}
-  bool key(std::string& name) {
-    at_path_ = depth() == 2 && name == "path";
-    return true;
-  }
-  bool start_object(std::size_t) {
+  void key(std::string& name) override { at_path_ = depth() == 2 && name == "path"; }
+  void start_object() override {
     if (depth() == 0) throw_json("is an object, not a list of modules");
-    return enter();
+    enter();
   }
-  bool string(std::string& value) {
+  void string(std::string& value) override {
     if (at_path_) folders.push_back(value);
     at_path_ = false;
-    return true;
   }
 
   static constexpr bool kMayBeRoot = true;  // the path of a module that lies in the model's own folder is empty

@@ -27,19 +27,21 @@ class HeaderReader : public JsonReader {
  public:
   explicit HeaderReader(SafetensorsHeader& header) : JsonReader(kDepthLimit), header_(header) {}
 
-  bool null() { return state_ == State::kHeader && at_metadata_ ? true : scalar("null"); }
-  bool boolean(bool) { return scalar("a boolean"); }
-  bool number_integer(std::int64_t) { return scalar("a negative number"); }
-  bool number_float(double, const std::string& text) {
-    return scalar(fmt::format("{}, not a whole number below 2^63", printable(text, 40)));
+  void null() override {
+    if (state_ != State::kHeader || !at_metadata_) scalar("null");
   }
-  bool number_unsigned(std::uint64_t value);
-  bool string(std::string& value);
-  bool start_object(std::size_t);
-  bool start_array(std::size_t);
-  bool key(std::string& name);
-  bool end_object();
-  bool end_array();
+  void boolean(bool) override { scalar("a boolean"); }
+  void number_integer(std::int64_t) override { scalar("a negative number"); }
+  void number_float(double, const std::string& text) override {
+    scalar(fmt::format("{}, not a whole number below 2^63", printable(text, 40)));
+  }
+  void number_unsigned(std::uint64_t value) override;
+  void string(std::string& value) override;
+  void start_object() override;
+  void start_array() override;
+  void key(std::string& name) override;
+  void end_object() override;
+  void end_array() override;
 
   void finish_remarks() {
     if (unknown_fields_ > kMostRemarks)
@@ -57,7 +59,7 @@ class HeaderReader : public JsonReader {
   std::string_view field_name() const { return field_ == kDType ? "dtype" : field_ == kShapeField ? "shape" : "data_offsets"; }
   bool ignoring() const noexcept { return ignored_below_ > 0; }
   // A value of a kind that has no place where it stands, unless it is inside something that is ignored.
-  bool scalar(std::string_view what);
+  void scalar(std::string_view what);
   void start_entry(std::string& name);
   void start_field(const std::string& name);
   void finish_entry();
@@ -77,68 +79,65 @@ class HeaderReader : public JsonReader {
   std::vector<std::int64_t> offsets_;
 };
 
-bool HeaderReader::scalar(std::string_view what) {
-  if (ignoring()) return true;
+void HeaderReader::scalar(std::string_view what) {
+  if (ignoring()) return;
   switch (state_) {
     case State::kStart: fail(fmt::format("the header is {}, not a JSON object", what));
     case State::kHeader: fail(fmt::format("{} is {}, not an object", at_metadata_ ? "__metadata__" : "its entry", what));
     case State::kMetadata: fail(fmt::format("__metadata__ {} is {}, not a string", in_quotes(metadata_key_), what));
     case State::kEntry:
-      if (field_ == kNone) return true;
+      if (field_ == kNone) return;
       fail(fmt::format("{} is {}", field_name(), what));
     case State::kShape:
     case State::kOffsets: fail(fmt::format("{} holds {}", field_name(), what));
   }
-  return false;
 }
 
-bool HeaderReader::number_unsigned(std::uint64_t value) {
+void HeaderReader::number_unsigned(std::uint64_t value) {
   if (ignoring() || (state_ != State::kShape && state_ != State::kOffsets)) return scalar("a number");
   if (state_ == State::kShape) {
     if (value > kLargestDim) fail(fmt::format("dimension {} is larger than 2^48", value));
     if (shape_.size() == kLargestRank) fail(fmt::format("has more than {} dimensions", kLargestRank));
     shape_.push_back(static_cast<std::int64_t>(value));
-    return true;
+    return;
   }
   if (value > std::uint64_t{INT64_MAX}) fail(fmt::format("data offset {} is larger than any file", value));
   if (offsets_.size() == 2) fail("data_offsets holds more than two numbers");
   offsets_.push_back(static_cast<std::int64_t>(value));
-  return true;
 }
 
-bool HeaderReader::string(std::string& value) {
+void HeaderReader::string(std::string& value) {
   if (!ignoring() && state_ == State::kMetadata) {
     if (!header_.metadata.emplace(metadata_key_, value).second)
       fail(fmt::format("__metadata__ has the key {} twice", in_quotes(metadata_key_)));
-    return true;
+    return;
   }
   if (ignoring() || state_ != State::kEntry || field_ != kDType) return scalar("a string");
   const auto dtype = find_dtype(value);
   if (!dtype) fail(fmt::format("unknown dtype {}", in_quotes(value)));
   entry_.info.dtype = *dtype;
-  return true;
 }
 
-bool HeaderReader::start_object(std::size_t) {
+void HeaderReader::start_object() {
   enter();
-  if (ignoring()) return true;
+  if (ignoring()) return;
   switch (state_) {
-    case State::kStart: state_ = State::kHeader; return true;
-    case State::kHeader: state_ = at_metadata_ ? State::kMetadata : State::kEntry; return true;
+    case State::kStart: state_ = State::kHeader; return;
+    case State::kHeader: state_ = at_metadata_ ? State::kMetadata : State::kEntry; return;
     case State::kEntry:
       if (field_ == kNone) {
         ignored_below_ = depth();
-        return true;
+        return;
       }
       break;
     default: break;
   }
-  return scalar("an object");
+  scalar("an object");
 }
 
-bool HeaderReader::start_array(std::size_t) {
+void HeaderReader::start_array() {
   enter();
-  if (ignoring()) return true;
+  if (ignoring()) return;
   if (state_ == State::kEntry && field_ == kShapeField) {
     state_ = State::kShape;
   } else if (state_ == State::kEntry && field_ == kOffsetsField) {
@@ -146,13 +145,12 @@ bool HeaderReader::start_array(std::size_t) {
   } else if (state_ == State::kEntry && field_ == kNone) {
     ignored_below_ = depth();
   } else {
-    return scalar("an array");
+    scalar("an array");
   }
-  return true;
 }
 
-bool HeaderReader::key(std::string& name) {
-  if (ignoring()) return true;
+void HeaderReader::key(std::string& name) {
+  if (ignoring()) return;
   if (state_ == State::kHeader) {
     start_entry(name);
   } else if (state_ == State::kMetadata) {
@@ -160,7 +158,6 @@ bool HeaderReader::key(std::string& name) {
   } else {
     start_field(name);
   }
-  return true;
 }
 
 void HeaderReader::start_entry(std::string& name) {
@@ -191,23 +188,23 @@ void HeaderReader::start_field(const std::string& name) {
   }
 }
 
-bool HeaderReader::end_object() {
+void HeaderReader::end_object() {
   if (!ignoring()) {
     if (state_ == State::kEntry) finish_entry();
     if (state_ == State::kEntry || state_ == State::kMetadata) state_ = State::kHeader;
   } else if (depth() == ignored_below_) {
     ignored_below_ = 0;
   }
-  return leave();
+  leave();
 }
 
-bool HeaderReader::end_array() {
+void HeaderReader::end_array() {
   if (!ignoring()) {
     state_ = State::kEntry;
   } else if (depth() == ignored_below_) {
     ignored_below_ = 0;
   }
-  return leave();
+  leave();
 }
 
 void HeaderReader::finish_entry() {
