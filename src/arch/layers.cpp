@@ -164,10 +164,17 @@ bool is_no_stack(std::string_view name) {
   return is_one_of(parts.back(), kNoStacks) || std::any_of(parts.begin(), parts.end(), [](auto p) { return is_one_of(p, kExtraParts); });
 }
 
-std::vector<FoundStack> collect_stacks(const std::vector<std::string>& tensor_names) {
-  std::map<std::string, std::set<std::int64_t>> indices;
-  for (const std::string& name : tensor_names) {
-    if (const auto layer = parse_layer_name(name)) indices[layer->stack].insert(layer->index);
+std::vector<FoundStack> collect_stacks(const std::vector<std::string_view>& tensor_names) {
+  std::map<std::string, std::set<std::int64_t>, std::less<>> indices;
+  std::optional<LayerParts> last;
+  for (const std::string_view name : tensor_names) {
+    const auto layer = split_layer_name(name);
+    // Neighbours mostly belong to one layer.
+    if (!layer || (last && last->index == layer->index && last->stack == layer->stack)) continue;
+    last = layer;
+    auto stack = indices.find(layer->stack);
+    if (stack == indices.end()) stack = indices.emplace(layer->stack, std::set<std::int64_t>()).first;
+    stack->second.insert(layer->index);
   }
   std::vector<FoundStack> stacks;
   for (const auto& [name, present] : indices) {
@@ -184,26 +191,35 @@ std::vector<FoundStack> collect_stacks(const std::vector<std::string>& tensor_na
 
 }  // namespace
 
-std::string LayerName::with_index(std::int64_t other) const {
-  return (stack.empty() ? std::string() : stack + ".") + std::to_string(other) + "." + rest;
+std::string LayerName::with_index(std::int64_t other) const { return layer_tensor_name(stack, other, rest); }
+
+std::string layer_tensor_name(std::string_view stack, std::int64_t index, std::string_view rest) {
+  std::string name(stack);
+  if (!name.empty()) name += '.';
+  name += std::to_string(index);
+  name += '.';
+  return name += rest;
 }
 
-std::optional<LayerName> parse_layer_name(std::string_view name) {
+std::optional<LayerParts> split_layer_name(std::string_view name) noexcept {
   for (std::size_t i = 0; i < name.size(); ++i) {
     if (!is_digit(name[i]) || (i > 0 && name[i - 1] != '.')) continue;
     std::size_t end = i;
-    while (end < name.size() && is_digit(name[end])) ++end;
+    std::int64_t index = 0;
+    for (; end < name.size() && end - i <= 9 && is_digit(name[end]); ++end) index = 10 * index + (name[end] - '0');
     if (end >= name.size() || name[end] != '.' || end - i > 9) continue;
-    LayerName layer;
-    layer.stack = std::string(name.substr(0, i > 0 ? i - 1 : 0));
-    layer.index = std::stoll(std::string(name.substr(i, end - i)));
-    layer.rest = std::string(name.substr(end + 1));
-    return layer;
+    return LayerParts{name.substr(0, i > 0 ? i - 1 : 0), index, name.substr(end + 1)};
   }
   return std::nullopt;
 }
 
-std::vector<LayerStack> find_layer_stacks(const std::vector<std::string>& tensor_names, const std::string& config_text) {
+std::optional<LayerName> parse_layer_name(std::string_view name) {
+  const auto parts = split_layer_name(name);
+  if (!parts) return std::nullopt;
+  return LayerName{std::string(parts->stack), parts->index, std::string(parts->rest)};
+}
+
+std::vector<LayerStack> find_layer_stacks(const std::vector<std::string_view>& tensor_names, const std::string& config_text) {
   std::vector<FoundStack> found = collect_stacks(tensor_names);
   std::vector<Count> counts;
   const auto config = nlohmann::json::parse(to_standard_json(config_text), nullptr, false);

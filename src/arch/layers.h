@@ -21,6 +21,17 @@ struct LayerName {
 };
 std::optional<LayerName> parse_layer_name(std::string_view tensor_name);
 
+// The same parts without copies: they lie in the name that was given. For loops over all tensors of a model.
+struct LayerParts {
+  std::string_view stack;
+  std::int64_t index = 0;
+  std::string_view rest;
+};
+std::optional<LayerParts> split_layer_name(std::string_view tensor_name) noexcept;
+
+// The name of which these are the parts.
+std::string layer_tensor_name(std::string_view stack, std::int64_t index, std::string_view rest);
+
 // One repeated stack: a text decoder, a vision tower, ...
 struct LayerStack {
   std::string name;                    // "model.layers"
@@ -37,6 +48,9 @@ struct LayerStack {
 // gaps; with gaps only where config.json counts exactly so many layers. Lists inside of layers, lists of experts and extra prediction
 // heads of their own are none. A stack whose config says fewer layers than there are indices has extra layers at the end (prediction
 // heads): they count as outside. A number of config.json belongs to one stack: the one whose name, part of the model and indices fit best.
-std::vector<LayerStack> find_layer_stacks(const std::vector<std::string>& tensor_names, const std::string& config_text);
+std::vector<LayerStack> find_layer_stacks(const std::vector<std::string_view>& tensor_names, const std::string& config_text);
+inline std::vector<LayerStack> find_layer_stacks(const std::vector<std::string>& tensor_names, const std::string& config_text) {
+  return find_layer_stacks(std::vector<std::string_view>(tensor_names.begin(), tensor_names.end()), config_text);
+}
 
 }  // namespace crucible

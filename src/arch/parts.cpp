@@ -24,9 +24,9 @@ std::vector<LayerStack> find_layer_stacks(const std::vector<const TensorInfo*>& 
   std::vector<LayerStack> all;
   const std::vector<PartTensors> split = split_by_part(tensors, parts);
   for (std::size_t p = 0; p < parts.size(); ++p) {
-    std::vector<std::string> names;
+    std::vector<std::string_view> names;
     names.reserve(split[p].tensors.size());
-    for (const TensorInfo* t : split[p].tensors) names.push_back(t->name);
+    for (const TensorInfo* t : split[p].tensors) names.emplace_back(t->name);
     for (LayerStack& stack : find_layer_stacks(names, parts[p].config_text)) {
       if (p > 0) {
         if (stack.name.empty()) continue;  // "0.weight": nothing in the whole model's names begins a run of numbers there

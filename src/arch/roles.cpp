@@ -211,6 +211,41 @@ class NameReader {
   std::string_view why_;
 };
 
+// What names say, each read once: the same tensor of another layer, or of another expert, has the same role.
+class RolesByName {
+ public:
+  explicit RolesByName(const NameContext& context) : context_(context) {}
+
+  TensorRole read(const std::string& name, const std::optional<LayerParts>& layer) {
+    // A state space block is known by its number too.
+    if (!layer || !context_.ssm_blocks.empty()) return NameReader(name, context_, layer.has_value()).read();
+    key_.assign(layer->stack);
+    key_ += '\n';
+    append_without_expert(layer->rest);
+    const auto [it, fresh] = known_.try_emplace(key_);
+    if (fresh) it->second = NameReader(name, context_, true).read();
+    return it->second;
+  }
+
+ private:
+  void append_without_expert(std::string_view rest) {
+    constexpr std::string_view kList = "experts.";
+    const std::size_t list = rest.find(kList);
+    if (list == std::string_view::npos) {
+      key_ += rest;
+      return;
+    }
+    std::size_t end = list + kList.size();
+    key_ += rest.substr(0, end);
+    while (end < rest.size() && rest[end] >= '0' && rest[end] <= '9') ++end;
+    key_ += rest.substr(end);
+  }
+
+  const NameContext& context_;
+  std::string key_;
+  std::unordered_map<std::string, TensorRole> known_;
+};
+
 // Sizes that config.json names, at the top or in the text part.
 struct Sizes {
   std::optional<std::int64_t> vocab, hidden, intermediate, experts;
@@ -285,11 +320,12 @@ NameContext context_of(const std::vector<const TensorInfo*>& tensors) {
   context.has_experts = false;
   for (const TensorInfo* t : tensors) {
     if (!context.has_experts) context.has_experts = contains_nocase(t->name, "expert") || contains_nocase(t->name, "moe");
-    const Parts parts = parts_of(t->name);
-    std::size_t length = 0;
-    for (const std::string_view part : parts) {
-      if (length > 0 && is_one_of(part, kSsmMarks)) context.ssm_blocks.insert(t->name.substr(0, length - 1));
-      length += part.size() + 1;
+    const std::string_view name = t->name;
+    for (std::size_t dot = name.find('.'); dot != std::string_view::npos;) {
+      const std::size_t next = name.find('.', dot + 1);
+      const std::string_view part = name.substr(dot + 1, next == std::string_view::npos ? next : next - dot - 1);
+      if (is_one_of(part, kSsmMarks)) context.ssm_blocks.emplace(name.substr(0, dot));
+      dot = next;
     }
   }
   return context;
@@ -362,21 +398,22 @@ bool role_matches(const TensorRole& role, std::string_view word) noexcept {
 
 std::vector<TensorRole> infer_roles(const std::vector<const TensorInfo*>& tensors, const std::string& config_text) {
   const NameContext context = context_of(tensors);
-  std::vector<std::string> names;
+  std::vector<std::string_view> names;
   names.reserve(tensors.size());
   for (const TensorInfo* t : tensors) names.push_back(t->name);
-  std::map<std::string, std::int64_t> counted;
+  std::map<std::string, std::int64_t, std::less<>> counted;
   for (const LayerStack& s : find_layer_stacks(names, config_text)) counted[s.name] = s.layers;
 
   std::vector<TensorRole> roles;
   roles.reserve(tensors.size());
   ShapeReader shapes(sizes_of(config_text));
+  RolesByName by_name(context);
   std::vector<char> in_layer;
   for (const TensorInfo* t : tensors) {
-    const auto layer = parse_layer_name(t->name);
+    const auto layer = split_layer_name(t->name);
     const auto stack = layer ? counted.find(layer->stack) : counted.end();
     in_layer.push_back(stack != counted.end());
-    roles.push_back(NameReader(t->name, context, layer.has_value()).read());
+    roles.push_back(by_name.read(t->name, layer));
     if (stack != counted.end() && layer->index >= stack->second) roles.back().is_extra = true;
     if (roles.back().path == "embedding" && roles.back().tower == Tower::kNone) shapes.note_embedding();
   }

@@ -42,12 +42,12 @@ constexpr std::array<std::string_view, 6> kTextConfigs = {"text_config",    "llm
 bool is_matrix(const TensorInfo& t) noexcept { return t.shape.size() == 2 && t.shape[0] > 0; }
 
 bool is_token_embedding(const TensorInfo& t) {
-  return is_matrix(t) && !parse_layer_name(t.name) && role_of_name(t.name).path == "embedding" && !contains_any(t.name, kOtherEmbeddings) &&
+  return is_matrix(t) && !split_layer_name(t.name) && role_of_name(t.name).path == "embedding" && !contains_any(t.name, kOtherEmbeddings) &&
          !contains_any(t.name, kOtherTowers);
 }
 
 bool is_token_head(const TensorInfo& t) {
-  if (!is_matrix(t) || parse_layer_name(t.name) || contains_any(t.name, kOtherTowers)) return false;
+  if (!is_matrix(t) || split_layer_name(t.name) || contains_any(t.name, kOtherTowers)) return false;
   return role_of_name(t.name).path == "head";
 }
 

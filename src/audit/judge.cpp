@@ -80,6 +80,9 @@ class Judge {
     for (const Promise& p : promises) {
       CHECK(p.model < static_cast<int>(job.sources.size()), "{} promises for input {}", plan_.method->name, p.model);
       const int input = p.model < 0 ? -1 : job.sources[static_cast<std::size_t>(p.model)].input;
+      if (p.what == kShareKept) plan_kept(j, p);
+      // The draws of another tensor, once more: they prove nothing new, and bounds count on draws that are independent.
+      if (!job.as.empty() && (p.draws > 0 || p.squared_ranges > 0)) continue;
       Group& group = groups_[{std::string(p.parameter), input, std::string(p.what)}];
       if (group.count++ == 0) {
         group.total = p;
@@ -99,7 +102,6 @@ class Judge {
         group.worst_chance = chance;
         group.worst_tensor = job.info.name;
       }
-      if (p.what == kShareKept) plan_kept(j, p);
     }
   }
 

@@ -114,7 +114,7 @@ class Retracer {
     for (const Job& job : plan_.jobs) {
       if (!job.global) continue;  // integers, copied as they are
       const Whereabouts here = find(job);
-      compare(job, *job.global, {}, levels(here, nullptr), job.info.name, here.t);
+      compare(job, *job.global, {}, levels(here, nullptr), job.decided_by(), here.t);
       std::map<int, int> seen;
       for (std::size_t i = 0; i < job.sources.size() && i < job.models.size(); ++i) {
         const int input = job.sources[i].input;
@@ -149,11 +149,11 @@ class Retracer {
     Whereabouts here;
     const Node* owner = &root_;
     if (part(&root_, "modules") != nullptr) {
-      const Node::Entry* module = module_of(job.info.name);
+      const Node::Entry* module = module_of(job.decided_by());
       if (module == nullptr) return here;
       here.module = owner = &module->value;
     }
-    const auto layer = parse_layer_name(job.info.name);
+    const auto layer = parse_layer_name(job.decided_by());
     if (const Node* models = part(owner, "models")) {
       here.entries = models;
       if (layer) here.t = position(layer->index, layers_of(job.base ? job.base->input : first_listed(models), layer->stack));
@@ -165,7 +165,7 @@ class Retracer {
   Whereabouts in_slices(Whereabouts here, const std::vector<const Node*>& slices, const std::optional<LayerName>& layer, const Job& job) {
     if (slices.empty()) return here;
     // Outside the layers: embeddings and towers belong to the first slice, all else to the last one.
-    here.slice = comes_before_layers(job.info.name) ? slices.front() : slices.back();
+    here.slice = comes_before_layers(job.decided_by()) ? slices.front() : slices.back();
     const auto first = as_list(part(slices.front(), "sources"));
     const int reference = first.empty() ? 0 : input_of_entry(*first.front());
     if (layer && layer->stack == cut_stack(reference, here.module)) {

@@ -1,6 +1,7 @@
 #include "plan/enumerate.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <set>
 #include <tuple>
@@ -18,12 +19,12 @@ namespace crucible {
 namespace {
 
 // Position in the model: part, section (before, layers, after), stack, layer, rest.
-using OrderKey = std::tuple<std::size_t, int, std::string, std::int64_t, std::string>;
+using OrderKey = std::tuple<std::size_t, int, std::string_view, std::int64_t, std::string_view>;
 
-OrderKey order_key(const std::string& name, const std::vector<ModelPart>& parts) {
+OrderKey order_key(std::string_view name, const std::vector<ModelPart>& parts) {
   const std::size_t part = part_of(parts, name);
-  const std::string own(name_in_folder(name, parts[part].folder));
-  if (const auto layer = parse_layer_name(own)) return {part, 1, layer->stack, layer->index, layer->rest};
+  const std::string_view own = name_in_folder(name, parts[part].folder);
+  if (const auto layer = split_layer_name(own)) return {part, 1, layer->stack, layer->index, layer->rest};
   return {part, comes_before_layers(own) ? 0 : 2, {}, 0, own};
 }
 
@@ -35,6 +36,7 @@ void sort_in_model_order(std::vector<LogicalTensor>& tensors, const std::vector<
   std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&keys](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
+  keys.clear();  // they lie in the names, which move now
   std::vector<LogicalTensor> sorted;
   sorted.reserve(tensors.size());
   for (const std::size_t i : order) sorted.push_back(std::move(tensors[i]));
@@ -55,11 +57,31 @@ class Enumerator {
     } else {
       add_modules(recipe.modules);
     }
+    tie_head();
     sort_in_model_order(out_.tensors, plan_.model_parts());
     return std::move(out_);
   }
 
  private:
+  // A head that is the embedding, stored once more, is made as the embedding is: from the same tensors, with its parameters and draws.
+  void tie_head() {
+    if (!plan_.tied_head) return;
+    const auto find = [&](const std::string& name) {
+      return std::find_if(out_.tensors.begin(), out_.tensors.end(), [&](const LogicalTensor& t) { return t.name == name; });
+    };
+    const auto head = find(plan_.tied_head->head), embedding = find(plan_.tied_head->embedding);
+    if (head == out_.tensors.end() || embedding == out_.tensors.end()) return;
+    const auto of_one_model = [](const TensorUse& a, const TensorUse& b) { return a.input == b.input; };
+    if (!std::equal(head->sources.begin(), head->sources.end(), embedding->sources.begin(), embedding->sources.end(), of_one_model)) {
+      diagnostics_.notice(
+          {}, fmt::format("{} is tied to {}, and made from the same models as that", printable(head->name), printable(embedding->name)));
+    }
+    LogicalTensor tied = *embedding;
+    tied.name = head->name;
+    tied.as = embedding->name;
+    *head = std::move(tied);
+  }
+
   bool base_is_input() const { return plan_.method->base == BaseRule::kOnlyListed; }
 
   void add_whole_models(const std::vector<RecipeModel>& models, const Settings* module, const Covers& covers) {
@@ -77,21 +99,33 @@ class Enumerator {
     }
     if (!base_is_input() && base) slice.base = SourceView{*base, 0, 0, base_settings};
 
-    std::set<std::string> names;
-    const auto collect = [&](const SourceView& s) {
-      for (const ViewTensor& t : plan_.inputs[static_cast<std::size_t>(s.input)].view->tensors()) names.insert(t.info.name);
-    };
-    for (const SourceView& s : slice.sources) collect(s);
-    if (slice.base) collect(*slice.base);
     const int reference = slice.reference().input;
-    for (const std::string& name : names) {
-      if (!covers(name)) continue;
+    for (const std::string* name : names_of(slice)) {
+      if (!covers(*name)) continue;
       double t = 0;
-      if (const auto layer = parse_layer_name(name)) {
+      if (const auto layer = split_layer_name(*name)) {
         if (const LayerStack* stack = facts_.stack_named(reference, layer->stack)) t = layer_position(layer->index, stack->layers);
       }
-      add_tensor(facts_, out_, slice, name, t, [&](const SourceView&) { return name; });
+      add_tensor(facts_, out_, slice, *name, t, [name](const SourceView&) -> const std::string& { return *name; });
     }
+  }
+
+  // All names of the models of a slice, sorted, each once.
+  std::vector<const std::string*> names_of(const SliceView& slice) const {
+    std::set<int> inputs;
+    for (const SourceView& s : slice.sources) inputs.insert(s.input);
+    if (slice.base) inputs.insert(slice.base->input);
+    std::vector<const std::string*> all;
+    for (const int input : inputs) {
+      std::vector<const std::string*> own, both;
+      for (const ViewTensor& t : plan_.inputs[static_cast<std::size_t>(input)].view->tensors()) own.push_back(&t.info.name);
+      const auto same = [](const std::string* a, const std::string* b) { return *a == *b; };
+      if (all.size() == own.size() && std::equal(all.begin(), all.end(), own.begin(), same)) continue;
+      std::set_union(all.begin(), all.end(), own.begin(), own.end(), std::back_inserter(both),
+                     [](const std::string* a, const std::string* b) { return *a < *b; });
+      all = std::move(both);
+    }
+    return all;
   }
 
   void add_modules(const std::vector<OutputModule>& modules) {

@@ -58,16 +58,23 @@ class Finder {
   }
 
   void check_layers() {
-    std::vector<std::string> names;
-    std::map<std::string, std::set<std::int64_t>> indices;
+    std::vector<std::string_view> names;
+    names.reserve(tensors_.size());
+    std::map<std::string_view, std::set<std::int64_t>> indices;
+    std::optional<LayerParts> last;
     for (const TensorInfo* t : tensors_) {
-      names.push_back(t->name);
-      if (const auto layer = parse_layer_name(t->name)) indices[layer->stack].insert(layer->index);
+      names.emplace_back(t->name);
+      const auto layer = split_layer_name(t->name);
+      // Neighbours mostly belong to one layer.
+      if (!layer || (last && last->index == layer->index && last->stack == layer->stack)) continue;
+      last = layer;
+      indices[layer->stack].insert(layer->index);
     }
     for (const auto& [stack, there] : indices) {
-      expect_usually(static_cast<std::int64_t>(there.size()) == *there.rbegin() + 1, "gap in " + stack, [&s = stack, &t = there] {
-        return fmt::format("the layers of {} have gaps: {} of {} are there", printable(s), t.size(), *t.rbegin() + 1);
-      });
+      expect_usually(static_cast<std::int64_t>(there.size()) == *there.rbegin() + 1, fmt::format("gap in {}", stack),
+                     [&s = stack, &t = there] {
+                       return fmt::format("the layers of {} have gaps: {} of {} are there", printable(s), t.size(), *t.rbegin() + 1);
+                     });
     }
     if (config_text_.empty()) return;
     for (const LayerStack& stack : find_layer_stacks(names, config_text_)) {

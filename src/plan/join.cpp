@@ -42,9 +42,12 @@ class Joiner {
       : plan_(plan),
         diagnostics_(diagnostics),
         resolver_(plan.recipe, *plan.method, diagnostics),
-        findings_(diagnostics, plan.recipe.method_place) {}
+        findings_(diagnostics, plan.recipe.method_place) {
+    for (const PlanInput& i : plan.inputs) names_.push_back(i.ref.text());
+  }
 
   void run(const std::vector<LogicalTensor>& tensors) {
+    plan_.jobs.reserve(tensors.size());
     for (const LogicalTensor& tensor : tensors) join(tensor);
     report_missing();
     report_partial();
@@ -59,12 +62,11 @@ class Joiner {
 
  private:
   const PlanInput& input(int i) const { return plan_.inputs[static_cast<std::size_t>(i)]; }
-  std::string model_name(int i) const { return input(i).ref.text(); }
+  const std::string& model_name(int i) const { return names_[static_cast<std::size_t>(i)]; }
 
-  std::optional<SourceTensor> find(const TensorUse& use) const {
-    const ViewTensor* tensor = input(use.input).view->find(use.name);
-    if (tensor == nullptr) return std::nullopt;
-    return SourceTensor{use.input, tensor};
+  static std::optional<SourceTensor> source_of(const TensorUse& use) {
+    if (use.tensor == nullptr) return std::nullopt;
+    return SourceTensor{use.input, use.tensor};
   }
 
   // The models in the order in which the kernel takes them.
@@ -73,9 +75,10 @@ class Joiner {
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
     if (order_is_free()) {
       // A canonical order of the models, so that their order in the recipe cannot change a bit of any sum.
-      std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      const auto before = [&](std::size_t a, std::size_t b) {
         return model_name(logical.sources[a].input) < model_name(logical.sources[b].input);
-      });
+      };
+      if (!std::is_sorted(order.begin(), order.end(), before)) std::stable_sort(order.begin(), order.end(), before);
     }
     return order;
   }
@@ -85,14 +88,18 @@ class Joiner {
     job.t = logical.t;
     job.role = logical.role;
     job.info.name = logical.name;
+    job.as = logical.as;
     std::vector<TensorUse> lacking;
-    if (logical.base && !(job.base = find(*logical.base))) lacking.push_back(*logical.base);
+    if (logical.base && !(job.base = source_of(*logical.base))) lacking.push_back(*logical.base);
     std::vector<const TensorUse*> uses;
+    uses.reserve(logical.sources.size());
+    job.sources.reserve(logical.sources.size());
+    job.source_inputs.reserve(logical.sources.size());
     std::optional<SourceTensor> first_listed;  // the model that the recipe lists first, of those that have the tensor
     std::size_t first_place = logical.sources.size();
     for (const std::size_t i : kernel_order(logical)) {
       const TensorUse& use = logical.sources[i];
-      const auto source = find(use);
+      const auto source = source_of(use);
       if (!source) {
         lacking.push_back(use);
         continue;
@@ -106,7 +113,7 @@ class Joiner {
       uses.push_back(&use);
     }
     if (!job.base && !first_listed) {
-      for (const TensorUse& use : lacking) missing_[use.input].push_back(use.name);
+      for (const TensorUse& use : lacking) missing_[use.input].push_back(use.name());
       return;
     }
     // The base, else the model that the recipe lists first, gives the type: the same one that gives config.json.
@@ -147,7 +154,7 @@ class Joiner {
     }
     const MissingTensors policy = plan_.options.missing;
     if (policy == MissingTensors::kError) {
-      for (const TensorUse& use : lacking) missing_[use.input].push_back(use.name);
+      for (const TensorUse& use : lacking) missing_[use.input].push_back(use.name());
       return Fate::kGone;
     }
     if (policy == MissingTensors::kIntersection || (policy == MissingTensors::kDonor && donors == nullptr)) {
@@ -169,16 +176,15 @@ class Joiner {
   }
 
   bool same_shapes(const Job& job) {
+    const TensorInfo& first = (job.base ? *job.base : job.sources.front()).tensor->info;
+    const auto is_alike = [&first](const SourceTensor& s) {
+      return s.tensor->info.shape == first.shape && facts(s.tensor->info.dtype).mergeable == facts(first.dtype).mergeable;
+    };
+    if (std::all_of(job.sources.begin(), job.sources.end(), is_alike)) return true;
     std::vector<SourceTensor> all = job.sources;
     if (job.base) all.insert(all.begin(), *job.base);
-    for (const SourceTensor& s : all) {
-      if (s.tensor->info.shape != all.front().tensor->info.shape ||
-          facts(s.tensor->info.dtype).mergeable != facts(all.front().tensor->info.dtype).mergeable) {
-        differing_.emplace_back(job.info.name, std::move(all));
-        return false;
-      }
-    }
-    return true;
+    differing_.emplace_back(job.info.name, std::move(all));
+    return false;
   }
 
   void make_copy(Job& job, const SourceTensor& source, std::string reason) const {
@@ -200,23 +206,25 @@ class Joiner {
     job.bytes = byte_count(job.info);
     job.tiling = make_tiling(job.info.shape, plan_.method->grain);
     job.global = resolver_.global(logical);
-    std::map<std::string, int> repeats;
-    std::vector<std::string> names;
-    for (const TensorUse* use : uses) {
-      const std::string name = model_name(use->input);
-      job.models.push_back(resolver_.model(logical, *use, name));
+    job.models.reserve(uses.size());
+    job.random_keys.reserve(uses.size());
+    for (std::size_t i = 0; i < uses.size(); ++i) {
+      const std::string& name = model_name(uses[i]->input);
+      job.models.push_back(resolver_.model(logical, *uses[i], name));
       // The same model twice in one list draws twice: the repeat is part of its name.
-      const int repeat = repeats[name]++;
-      job.random_keys.push_back(make_random_key(plan_.options.seed, logical.name, repeat == 0 ? name : fmt::format("{}#{}", name, repeat)));
-      names.push_back(name);
+      const auto repeat = std::count(job.source_inputs.begin(), job.source_inputs.begin() + static_cast<std::ptrdiff_t>(i), uses[i]->input);
+      const std::string& tensor = logical.decided_by();
+      job.random_keys.push_back(make_random_key(plan_.options.seed, tensor, repeat == 0 ? name : fmt::format("{}#{}", name, repeat)));
     }
     if (diagnostics_.has_errors()) return;
-    ask_method(job, names);
+    ask_method(job);
   }
 
-  void ask_method(Job& job, const std::vector<std::string>& names) {
-    const BoundParams params = bind_params(job);
+  void ask_method(Job& job) {
+    const BoundParams& params = binder_.bind(job);
     if (plan_.method->check != nullptr) {
+      std::vector<std::string> names;
+      for (const int i : job.source_inputs) names.push_back(model_name(i));
       findings_.at(job.info.name);
       plan_.method->check({job.info.name, &job.info.shape, job.base.has_value(), &params.global, params.models, names}, findings_);
       if (diagnostics_.has_errors()) return;
@@ -328,6 +336,8 @@ class Joiner {
   Diagnostics& diagnostics_;
   ParamResolver resolver_;
   CollectedFindings findings_;
+  ParamBinder binder_;
+  std::vector<std::string> names_;  // by input
   std::map<int, std::vector<std::string>> missing_;
   std::vector<std::string> spare_kept_, spare_left_, left_out_, copied_, partly_;  // output names, by what became of them
   std::vector<std::pair<std::string, std::vector<SourceTensor>>> differing_;

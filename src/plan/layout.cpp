@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
+#include "checkpoint/index.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/select_weights.h"
 
 namespace crucible {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // Consecutive jobs of one part, in one file.
 struct Shard {
@@ -47,13 +46,14 @@ std::string_view stem_of(const Plan& plan, std::size_t part) {
   return weights_stem(first == files.end() ? std::string_view() : name_in_folder(first->name, plan.parts[part].folder));
 }
 
-// The file with its header; gives its jobs their places.
-PlanFile lay_out_file(Plan& plan, const Shard& shard, std::string name) {
+// The file with its header; gives its jobs their places, and adds them to `order` by offset.
+PlanFile lay_out_file(Plan& plan, const Shard& shard, std::string name, std::vector<std::size_t>& order) {
   PlanFile file;
   file.part = shard.part;
   file.name = std::move(name);
   const std::string& folder = plan.parts[shard.part].folder;
   std::vector<SafetensorsEntry> entries;
+  entries.reserve(shard.jobs.size());
   std::unordered_map<std::string_view, std::size_t> job_of;
   for (const std::size_t j : shard.jobs) {
     const std::string_view own = name_in_folder(plan.jobs[j].info.name, folder);
@@ -63,7 +63,8 @@ PlanFile lay_out_file(Plan& plan, const Shard& shard, std::string name) {
   file.header = render_safetensors_header(entries, {{"format", "pt"}});
   file.bytes = static_cast<std::int64_t>(file.header.size());
   for (const SafetensorsEntry& e : entries) {
-    Job& job = plan.jobs[job_of[e.info.name]];
+    order.push_back(job_of[e.info.name]);
+    Job& job = plan.jobs[order.back()];
     job.file = static_cast<int>(plan.files.size());
     job.offset = static_cast<std::int64_t>(file.header.size()) + e.begin;
     file.bytes = std::max(file.bytes, job.offset + job.bytes);
@@ -71,26 +72,40 @@ PlanFile lay_out_file(Plan& plan, const Shard& shard, std::string name) {
   return file;
 }
 
-// With a sorted map: an ordered object searches all its keys for each new one, and a model may have fifty thousand.
 std::string index_text(const Plan& plan, std::size_t part) {
-  nlohmann::json index;
-  nlohmann::json files = nlohmann::json::object();
+  std::vector<std::pair<std::string_view, std::string_view>> file_of;
   std::int64_t bytes = 0;
   for (const Job& job : plan.jobs) {
     const PlanFile& file = plan.files[static_cast<std::size_t>(job.file)];
     if (file.part != part) continue;
     bytes += job.bytes;
-    files[std::string(plan.name_in_file(job))] = name_in_folder(file.name, plan.parts[part].folder);
+    file_of.emplace_back(plan.name_in_file(job), name_in_folder(file.name, plan.parts[part].folder));
   }
-  index["metadata"]["total_size"] = bytes;
-  index["weight_map"] = std::move(files);
-  return index.dump(2) + "\n";
+  std::sort(file_of.begin(), file_of.end());
+  return render_weight_index(bytes, file_of);
+}
+
+// The jobs in the order of `order`; each is moved once or twice.
+void put_in_order(std::vector<Job>& jobs, std::vector<std::size_t> order) {
+  for (std::size_t start = 0; start < order.size(); ++start) {
+    if (order[start] == start) continue;
+    Job first = std::move(jobs[start]);
+    std::size_t at = start;
+    while (order[at] != start) {
+      jobs[at] = std::move(jobs[order[at]]);
+      at = std::exchange(order[at], at);
+    }
+    jobs[at] = std::move(first);
+    order[at] = at;
+  }
 }
 
 }  // namespace
 
 void lay_out(Plan& plan) {
   const std::vector<Shard> shards = split_shards(plan);
+  std::vector<std::size_t> order;  // jobs by file and offset
+  order.reserve(plan.jobs.size());
   for (std::size_t p = 0; p < plan.parts.size(); ++p) {
     PlanPart& part = plan.parts[p];
     const std::string_view stem = stem_of(plan, p);
@@ -101,16 +116,20 @@ void lay_out(Plan& plan) {
       if (shard.part != p) continue;
       const std::string name =
           count == 1 ? fmt::format("{}.safetensors", stem) : fmt::format("{}-{:05}-of-{:05}.safetensors", stem, ++number, count);
-      plan.files.push_back(lay_out_file(plan, shard, name_below(part.folder, name)));
+      plan.files.push_back(lay_out_file(plan, shard, name_below(part.folder, name), order));
     }
   }
   for (std::size_t p = 0; p < plan.parts.size(); ++p) {
     const auto count = std::count_if(plan.files.begin(), plan.files.end(), [p](const PlanFile& f) { return f.part == p; });
     if (count > 1) plan.parts[p].index_text = index_text(plan, p);
   }
-  std::sort(plan.jobs.begin(), plan.jobs.end(), [](const Job& a, const Job& b) {
-    return a.file != b.file ? a.file < b.file : a.offset != b.offset ? a.offset < b.offset : a.info.name < b.info.name;
-  });
+  // Empty tensors begin where others do: those go by name.
+  const auto before = [&jobs = plan.jobs](std::size_t a, std::size_t b) {
+    const Job &x = jobs[a], &y = jobs[b];
+    return x.file != y.file ? x.file < y.file : x.offset != y.offset ? x.offset < y.offset : x.info.name < y.info.name;
+  };
+  if (!std::is_sorted(order.begin(), order.end(), before)) std::sort(order.begin(), order.end(), before);
+  put_in_order(plan.jobs, std::move(order));
 }
 
 }  // namespace crucible

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "arch/layers.h"
@@ -15,16 +16,18 @@ class ModelFacts {
   explicit ModelFacts(const Plan& plan);
 
   const std::vector<LayerStack>& stacks(int input) const { return stacks_[static_cast<std::size_t>(input)]; }
-  const LayerStack* stack_named(int input, const std::string& name) const;
+  const LayerStack* stack_named(int input, std::string_view name) const;
 
-  // "other" for a tensor that the input does not have. Roles of a model are inferred when they are first asked for.
-  const TensorRole& role(int input, const std::string& tensor);
-  bool has(int input, const std::string& tensor) const;
+  // Of a tensor of the input's view. Roles of a model are inferred when they are first asked for.
+  const TensorRole& role(int input, const ViewTensor& tensor);
+  // Null when the input does not have it. Quick for names in the order of the view.
+  const ViewTensor* find(int input, std::string_view tensor);
 
  private:
   const Plan& plan_;
   std::vector<std::vector<LayerStack>> stacks_;
   std::vector<std::vector<TensorRole>> roles_;  // by input, in the order of its view; empty = not asked for yet
+  std::vector<std::size_t> found_;              // by input: what was found last
 };
 
 // t of layer k of n: k / (n - 1), 1 where there is one layer, 0 outside the layers.

@@ -35,11 +35,13 @@ struct Opened {
   std::optional<Checkpoint> checkpoint;
   Diagnostics diagnostics;
   std::exception_ptr failure;
+  std::shared_ptr<const ModelView> view;
 };
 
-void open_one(Opened& model) noexcept {
+void open_one(Opened& model, int input) noexcept {
   try {
     model.checkpoint = Checkpoint::open(model.path, model.diagnostics);
+    model.view = std::make_shared<const ModelView>(plain_view(input, *model.checkpoint));
   } catch (...) {
     model.failure = std::current_exception();
   }
@@ -49,7 +51,7 @@ void open_one(Opened& model) noexcept {
 void open_all(std::vector<Opened>& models) {
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
-    for (std::size_t i = next++; i < models.size(); i = next++) open_one(models[i]);
+    for (std::size_t i = next++; i < models.size(); i = next++) open_one(models[i], static_cast<int>(i));
   };
   std::vector<std::jthread> helpers;
   const std::size_t wanted = std::min<std::size_t>(models.size(), std::max(1U, std::thread::hardware_concurrency()));
@@ -68,7 +70,7 @@ void open_inputs(Plan& plan, Diagnostics& diagnostics) {
   std::vector<Opened> models;
   for (const ModelRef& ref : plan.recipe.referenced_models()) {
     if (auto path = locate_model(ref.model.path, ref.model.revision, ref.place, locate, diagnostics))
-      models.push_back({ref, *path, {}, {}, {}});
+      models.push_back({ref, *path, {}, {}, {}, {}});
   }
   open_all(models);
   for (Opened& model : models) {
@@ -79,8 +81,7 @@ void open_inputs(Plan& plan, Diagnostics& diagnostics) {
       if (!d.message.starts_with(printable(model.path, 400) + ": ")) d.message = fmt::format("{}: {}", model.ref.text(), d.message);
       diagnostics.add(std::move(d));
     }
-    auto view = std::make_shared<const ModelView>(plain_view(static_cast<int>(plan.inputs.size()), *model.checkpoint));
-    plan.inputs.push_back({model.ref, model.path, std::move(*model.checkpoint), std::move(view)});
+    plan.inputs.push_back({model.ref, model.path, std::move(*model.checkpoint), std::move(model.view)});
   }
 }
 
@@ -109,7 +110,11 @@ std::string digest_of(const Plan& plan) {
     add(input.ref.text());
     for (const WeightFile& file : input.checkpoint.files()) add(fmt::format("{} {} {}", file.name, file.size_bytes, file.header_hash));
   }
-  for (const PlanFile& file : plan.files) add(file.name + file.header);
+  for (const PlanFile& file : plan.files) {
+    hash.update(file.name.data(), file.name.size());
+    add(file.header);
+  }
+  if (plan.tied_head) add(fmt::format("{} is {}", plan.tied_head->head, plan.tied_head->embedding));
   for (const PlanPart& part : plan.parts) add(part.config_text);
   return hash.hex();
 }
@@ -218,6 +223,18 @@ BoundParams bind_params(const Job& job) {
   return bound;
 }
 
+const BoundParams& ParamBinder::bind(const Job& job) {
+  if (!bound_ || global_ != job.global || models_ != job.models) {
+    bound_ = bind_params(job);
+    global_ = job.global;
+    models_ = job.models;
+  } else {
+    bound_->global.forget_taken();
+    for (const Params& m : bound_->models) m.forget_taken();
+  }
+  return *bound_;
+}
+
 KernelSpec kernel_spec(const Job& job, const BoundParams& params, std::int64_t keep_budget_bytes) {
   KernelSpec spec;
   spec.tensor = job.info.name;
@@ -237,14 +254,20 @@ PlanSurvey make_plan_survey(const Plan& plan, Findings& findings) {
   if (plan.method->make_survey == nullptr) return made;
   std::vector<KernelSpec> specs;
   std::map<std::pair<const Params*, std::vector<std::shared_ptr<const Params>>>, const BoundParams*> bound_of;
+  const Job* last = nullptr;  // neighbours mostly share their parameters
+  const BoundParams* last_bound = nullptr;
   for (std::size_t j = 0; j < plan.jobs.size(); ++j) {
     const Job& job = plan.jobs[j];
     if (job.kind != Job::Kind::kMerge) continue;
     made.jobs.push_back(j);
     // Most jobs share their parameters, and a copy for each of fifty thousand would weigh more than all the rest of the plan.
-    const BoundParams*& bound = bound_of[{job.global.get(), {job.models.begin(), job.models.end()}}];
-    if (bound == nullptr) bound = made.params.emplace_back(std::make_unique<BoundParams>(bind_params(job))).get();
-    specs.push_back(kernel_spec(job, *bound, 0));
+    if (last == nullptr || last->global != job.global || last->models != job.models) {
+      const BoundParams*& bound = bound_of[{job.global.get(), job.models}];
+      if (bound == nullptr) bound = made.params.emplace_back(std::make_unique<BoundParams>(bind_params(job))).get();
+      last = &job;
+      last_bound = bound;
+    }
+    specs.push_back(kernel_spec(job, *last_bound, 0));
     specs.back().job = j;
   }
   made.survey = plan.method->make_survey(specs, findings);

@@ -72,6 +72,7 @@ struct Job {
   };
   Kind kind = Kind::kMerge;
   TensorInfo info;          // name, type and shape of the output
+  std::string as;           // the tensor whose parameters and draws it has; empty = its own
   int file = 0;             // index into Plan::files
   std::int64_t offset = 0;  // of the first byte in that file
   std::int64_t bytes = 0;
@@ -85,6 +86,9 @@ struct Job {
   double t = 0;                                       // gradient position
   TensorRole role;                                    // what the tensor is for: filters ask
   std::string copy_reason;                            // kCopy: why nothing is computed
+
+  // The name that filters and draws go by.
+  const std::string& decided_by() const noexcept { return as.empty() ? info.name : as; }
 
   // A copy whose type is not the stored one.
   bool converts() const noexcept {
@@ -111,13 +115,19 @@ struct PlanPart {
   std::string config_name() const { return name_below(folder, "config.json"); }
 };
 
+// A head that every input stores although it is the embedding, and config.json says so.
+struct TiedHead {
+  std::string head, embedding;  // in the output
+};
+
 struct Plan {
   Recipe recipe;
   PlanOptions options;
   const Method* method = nullptr;
-  std::vector<PlanInput> inputs;                           // base (if any) first
-  std::optional<int> base;                                 // index into inputs
-  int donor = 0;                                           // whose config and companion files are used
+  std::vector<PlanInput> inputs;  // base (if any) first
+  std::optional<int> base;        // index into inputs
+  int donor = 0;                  // whose config and companion files are used
+  std::optional<TiedHead> tied_head;
   std::vector<PlanPart> parts = std::vector<PlanPart>(1);  // the output's own folder first; one at least
   std::vector<PlanFile> files;
   std::vector<Job> jobs;                // in file and offset order
@@ -151,6 +161,19 @@ struct BoundParams {
   std::vector<Params> models;
 };
 BoundParams bind_params(const Job& job);
+
+// The same for many jobs, one after the other: neighbours mostly share their parameters, and a copy for each of fifty thousand costs more
+// than all else that is done with them.
+class ParamBinder {
+ public:
+  // Nothing is taken. Valid until the next call.
+  const BoundParams& bind(const Job& job);
+
+ private:
+  std::shared_ptr<const Params> global_;
+  std::vector<std::shared_ptr<const Params>> models_;
+  std::optional<BoundParams> bound_;
+};
 KernelSpec kernel_spec(const Job& job, const BoundParams& params, std::int64_t keep_budget_bytes);
 
 // The survey of a plan's merge jobs, with the parameters that it reads.

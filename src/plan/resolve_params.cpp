@@ -32,16 +32,35 @@ bool same(const Params& a, const Params& b) {
   return true;
 }
 
+// Is a field's value the same for every tensor that these levels speak of?
+bool is_unconditional(const Field& field, const std::vector<SettingLevel>& levels) {
+  for (const SettingLevel& level : levels) {
+    for (const Setting& setting : *level.settings) {
+      if (setting.name != field.name) continue;
+      for (const Condition& c : setting.conditions) {
+        if (!c.filter.empty() || c.value.is_gradient) return false;
+      }
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 std::shared_ptr<const Params> ParamResolver::resolve_all(const FieldTable& table, const std::vector<SettingLevel>& levels,
                                                          const LogicalTensor& logical, const std::string& tensor,
                                                          const std::string& owner) {
-  const bool in_layers = parse_layer_name(tensor).has_value();
+  // Values without filters and gradients are the same for all tensors of these levels.
+  std::vector<const void*> asked = {&table};
+  for (const SettingLevel& level : levels) asked.push_back(level.settings);
+  if (const auto known = of_all_.find(asked); known != of_all_.end()) return known->second;
+  bool is_of_all = true;
+  const bool in_layers = split_layer_name(tensor).has_value();
   auto params = std::make_shared<Params>(table);
   for (std::size_t i = 0; i < table.size(); ++i) {
     const Field& field = table[i];
     const auto resolved = resolve(field, levels, tensor, logical.t, logical.role);
+    is_of_all = is_of_all && is_unconditional(field, levels);
     if (!resolved) {
       if (field.is_required && missing_reported_.insert(field.name + "|" + owner).second) {
         diagnostics_.error(recipe_.method_place,
@@ -58,6 +77,7 @@ std::shared_ptr<const Params> ParamResolver::resolve_all(const FieldTable& table
   // Neighbours mostly have the same: only where they differ is a text worth its price.
   std::shared_ptr<const Params>& last = last_[owner];
   if (last == nullptr || !same(*last, *params)) last = known_.emplace(identity(*params), params).first->second;
+  if (is_of_all) of_all_.emplace(std::move(asked), last);
   return last;
 }
 
@@ -66,7 +86,7 @@ std::shared_ptr<const Params> ParamResolver::global(const LogicalTensor& tensor)
   if (tensor.slice != nullptr) levels.push_back({Origin::Level::kSlice, tensor.slice});
   if (tensor.module != nullptr) levels.push_back({Origin::Level::kModule, tensor.module});
   levels.push_back({Origin::Level::kGlobal, &recipe_.parameters});
-  return resolve_all(*method_.global, levels, tensor, tensor.name, {});
+  return resolve_all(*method_.global, levels, tensor, tensor.decided_by(), {});
 }
 
 std::shared_ptr<const Params> ParamResolver::model(const LogicalTensor& tensor, const TensorUse& use, const std::string& model_name) {
@@ -75,7 +95,7 @@ std::shared_ptr<const Params> ParamResolver::model(const LogicalTensor& tensor, 
   if (tensor.slice != nullptr) levels.push_back({Origin::Level::kSlice, tensor.slice});
   if (tensor.module != nullptr) levels.push_back({Origin::Level::kModule, tensor.module});
   levels.push_back({Origin::Level::kGlobal, &recipe_.parameters});
-  return resolve_all(*method_.model, levels, tensor, use.name, model_name);
+  return resolve_all(*method_.model, levels, tensor, use.name(), model_name);
 }
 
 void ParamResolver::report_unused_of(const Settings& settings) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "plan/enumerate.h"
 #include "plan/plan.h"
@@ -40,7 +41,8 @@ class ParamResolver {
   };
 
   std::map<std::string, std::shared_ptr<const Params>> known_;
-  std::map<std::string, std::shared_ptr<const Params>> last_;  // by model ("" = the whole merge): what was resolved last
+  std::map<std::string, std::shared_ptr<const Params>> last_;                 // by model ("" = the whole merge): what was resolved last
+  std::map<std::vector<const void*>, std::shared_ptr<const Params>> of_all_;  // by table and settings: where no value asks for the tensor
   std::set<Place, PlaceOrder> places_used_;
   std::map<Place, std::set<double>, PlaceOrder> positions_used_;  // of gradients, by tensors of layers
   std::set<std::string> missing_reported_;

@@ -50,7 +50,11 @@ class Settler {
     if (std::none_of(heads_.begin(), heads_.end(), has)) return;
     if (std::all_of(heads_.begin(), heads_.end(), has)) {
       const bool says_tied = heads_[static_cast<std::size_t>(plan_.donor)].facts.config_tied.value_or(false);
-      if (says_tied && std::any_of(heads_.begin(), heads_.end(), is_own)) untie_config(first(is_own));
+      if (std::none_of(heads_.begin(), heads_.end(), is_own)) {
+        tie_head();
+      } else if (says_tied) {
+        untie_config(first(is_own));
+      }
       return;
     }
     if (std::any_of(heads_.begin(), heads_.end(), is_own)) {
@@ -85,6 +89,14 @@ class Settler {
                         fmt::format("{} has a head of its own, {}; {} {} it to the embedding, which stands for it: the output has a head",
                                     plan_.inputs[owner].ref.text(), printable(name), join_names(tied), tied.size() == 1 ? "ties" : "tie"));
     untie_config(owner);
+  }
+
+  // All models store their tied head once more: so does the output, and the two must come out equal.
+  void tie_head() {
+    const VocabularyFacts& one = heads_.front().facts;
+    if (std::all_of(heads_.begin(), heads_.end(),
+                    [&](const Heads& h) { return h.facts.head == one.head && h.facts.embedding == one.embedding; }))
+      plan_.tied_head = TiedHead{one.head, one.embedding};
   }
 
   // All heads that are stored are their embeddings: the output ties it too.

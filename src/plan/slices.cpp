@@ -145,9 +145,9 @@ class Slicer {
     for (std::int64_t k = 0; k < count; ++k) {
       // Layers of one stack may differ (mixture layers among dense ones): each layer's own tensors decide.
       if (const auto names = by_layer.find(reference.begin + k); names != by_layer.end()) {
-        for (const LayerName& layer : names->second) {
-          add_tensor(facts_, out_, view, layer.with_index(layers_), layer_position(k, count),
-                     [&](const SourceView& s) { return layer.with_index(s.begin + k); });
+        for (const std::string_view rest : names->second) {
+          add_tensor(facts_, out_, view, layer_tensor_name(stack_, layers_, rest), layer_position(k, count),
+                     [&](const SourceView& s) { return layer_tensor_name(stack_, s.begin + k, rest); });
         }
       }
       LayerOrigin origin{stack_, layers_, {}};
@@ -158,12 +158,13 @@ class Slicer {
     }
   }
 
-  const std::map<std::int64_t, std::vector<LayerName>>& names_of_layers(int model) {
+  // The names of the tensors of each layer, below its number.
+  const std::map<std::int64_t, std::vector<std::string_view>>& names_of_layers(int model) {
     auto [it, fresh] = layer_names_.try_emplace(model);
     if (!fresh) return it->second;
     for (const ViewTensor& t : input(model).view->tensors()) {
-      auto layer = parse_layer_name(t.info.name);
-      if (layer && layer->stack == stack_) it->second[layer->index].push_back(std::move(*layer));
+      const auto layer = split_layer_name(t.info.name);
+      if (layer && layer->stack == stack_) it->second[layer->index].push_back(layer->rest);
     }
     return it->second;
   }
@@ -175,11 +176,11 @@ class Slicer {
       const int reference = view.reference().input;
       for (const ViewTensor& t : input(reference).view->tensors()) {
         const std::string& name = t.info.name;
-        const auto layer = parse_layer_name(name);
+        const auto layer = split_layer_name(name);
         if ((layer && layer->stack == stack_) || !covers_(name) || comes_before_layers(name) != before) continue;
         const LayerStack* other = layer ? facts_.stack_named(reference, layer->stack) : nullptr;
         const double at = other != nullptr ? layer_position(layer->index, other->layers) : 0;
-        add_tensor(facts_, out_, view, name, at, [&](const SourceView&) { return name; });
+        add_tensor(facts_, out_, view, name, at, [&name](const SourceView&) -> const std::string& { return name; });
       }
     }
   }
@@ -191,19 +192,27 @@ class Slicer {
     const std::int64_t first = facts_.stack_named(reference, stack_)->layers;
     for (const auto& [index, names] : names_of_layers(reference)) {
       if (index < first) continue;
-      for (const LayerName& layer : names) {
-        add_tensor(facts_, out_, view, layer.with_index(layers_ + index - first), 0,
-                   [&](const SourceView& s) { return layer.with_index(facts_.stack_named(s.input, stack_)->layers + index - first); });
+      for (const std::string_view rest : names) {
+        add_tensor(facts_, out_, view, layer_tensor_name(stack_, layers_ + index - first, rest), 0, [&](const SourceView& s) {
+          return layer_tensor_name(stack_, facts_.stack_named(s.input, stack_)->layers + index - first, rest);
+        });
       }
     }
   }
 
   // Slices choose layers, so leaving layers out is asked for; leaving out a tensor of a chosen layer, or outside the layers, is not.
   void report_left_out() {
-    std::set<std::pair<int, std::string>> used;
+    std::map<int, std::vector<bool>> used;  // by input, in the order of its view
+    const auto note = [&](const TensorUse& use) {
+      if (use.tensor == nullptr) return;
+      const std::vector<ViewTensor>& all = input(use.input).view->tensors();
+      std::vector<bool>& seen = used[use.input];
+      if (seen.empty()) seen.resize(all.size());
+      seen[static_cast<std::size_t>(use.tensor - all.data())] = true;
+    };
     for (const LogicalTensor& t : out_.tensors) {
-      for (const TensorUse& use : t.sources) used.emplace(use.input, use.name);
-      if (t.base) used.emplace(t.base->input, t.base->name);
+      for (const TensorUse& use : t.sources) note(use);
+      if (t.base) note(*t.base);
     }
     struct Asked {
       std::set<std::int64_t> layers;
@@ -220,9 +229,12 @@ class Slicer {
     std::set<std::string> left;
     for (const auto& [model, a] : asked) {
       const std::int64_t counted = facts_.stack_named(model, stack_)->layers;
-      for (const ViewTensor& t : input(model).view->tensors()) {
-        if (!covers_(t.info.name) || used.contains({model, t.info.name})) continue;
-        const auto layer = parse_layer_name(t.info.name);
+      const std::vector<ViewTensor>& tensors = input(model).view->tensors();
+      const std::vector<bool>& seen = used[model];
+      for (std::size_t i = 0; i < tensors.size(); ++i) {
+        const ViewTensor& t = tensors[i];
+        if ((!seen.empty() && seen[i]) || !covers_(t.info.name)) continue;
+        const auto layer = split_layer_name(t.info.name);
         const bool cut = layer && layer->stack == stack_;
         if (cut && layer->index < counted ? a.layers.contains(layer->index) : a.outside)
           left.insert(fmt::format("{} of {}", printable(t.info.name), input(model).ref.text()));
@@ -241,9 +253,9 @@ class Slicer {
     out.stack = *stack;
     out.kinds.resize(static_cast<std::size_t>(stack->layers));
     for (const ViewTensor& t : input(model).view->tensors()) {
-      const auto layer = parse_layer_name(t.info.name);
+      const auto layer = split_layer_name(t.info.name);
       if (!layer || layer->stack != stack_ || layer->index >= stack->layers) continue;
-      const std::string_view group = facts_.role(model, t.info.name).group();
+      const std::string_view group = facts_.role(model, t).group();
       LayerKind& kind = out.kinds[static_cast<std::size_t>(layer->index)];
       kind.experts = kind.experts || group == "expert" || group == "router";
       kind.attention = kind.attention || group == "attention";
@@ -297,7 +309,7 @@ class Slicer {
   std::string stack_;                                     // the stack that is cut, by its name in the output
   std::int64_t layers_ = 0;                               // of the output so far
   std::vector<std::pair<int, std::int64_t>> configured_;  // for each output layer the model and layer whose config describes it
-  std::map<int, std::map<std::int64_t, std::vector<LayerName>>> layer_names_;
+  std::map<int, std::map<std::int64_t, std::vector<std::string_view>>> layer_names_;
 };
 
 }  // namespace

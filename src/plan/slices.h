@@ -41,15 +41,22 @@ void add_tensor(ModelFacts& facts, Enumeration& out, const SliceView& slice, con
   tensor.t = t;
   tensor.slice = slice.settings;
   tensor.module = slice.module;
-  for (const SourceView& s : slice.sources) tensor.sources.push_back({s.input, name_for(s), s.parameters});
-  if (slice.base) tensor.base = TensorUse{slice.base->input, name_for(*slice.base), slice.base->parameters};
+  const auto use_of = [&](const SourceView& s) {
+    const auto& name = name_for(s);
+    TensorUse use{s.input, facts.find(s.input, name), {}, s.parameters};
+    if (use.tensor == nullptr) use.lacked = name;
+    return use;
+  };
+  tensor.sources.reserve(slice.sources.size());
+  for (const SourceView& s : slice.sources) tensor.sources.push_back(use_of(s));
+  if (slice.base) tensor.base = use_of(*slice.base);
   // The role in the reference, or in the first model that has the tensor.
   const TensorUse* known = tensor.base ? &*tensor.base : &tensor.sources.front();
   for (const TensorUse& use : tensor.sources) {
-    if (facts.has(known->input, known->name)) break;
+    if (known->tensor != nullptr) break;
     known = &use;
   }
-  tensor.role = facts.role(known->input, known->name);
+  if (known->tensor != nullptr) tensor.role = facts.role(known->input, *known->tensor);
   out.tensors.push_back(std::move(tensor));
 }
 

@@ -137,6 +137,7 @@ std::string render_explanation(const Plan& plan, const std::string& pattern) {
     out += fmt::format("{}  {} {}  -> {} at byte {}\n", printable(job.info.name), facts(job.info.dtype).name, to_string(job.info.shape),
                        plan.files[static_cast<std::size_t>(job.file)].name, job.offset);
     out += fmt::format("  role {}: {}\n", job.role.text(), printable(job.role.why));
+    if (!job.as.empty()) out += fmt::format("  tied: merged as {} is, with its parameters and draws\n", printable(job.as));
     if (job.kind == Job::Kind::kCopy) {
       out += fmt::format("  copied from {}: {}\n", plan.inputs[static_cast<std::size_t>(job.sources[0].input)].ref.text(), job.copy_reason);
       continue;

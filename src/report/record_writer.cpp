@@ -162,6 +162,7 @@ Json tensor_json(const Plan& plan, std::size_t j, const JobResult& result, const
     out["layer"] = layer->index;
     out["stack"] = layer->stack;
   }
+  if (!job.as.empty()) out["as"] = job.as;
   out["role"] = job.role.group();
   out["file"] = job.file;
   out["hash"] = written.tensor_hashes[j];

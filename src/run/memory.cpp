@@ -59,10 +59,11 @@ struct Needs {
 
 Needs needs_of(const Plan& plan, std::int64_t keep_budget_bytes) {
   Needs needs;
+  ParamBinder binder;
   for (const Job& job : plan.jobs) {
     std::int64_t buffers = kCopyBufferBytes;
     if (job.kind == Job::Kind::kMerge) {
-      const BoundParams params = bind_params(job);
+      const BoundParams& params = binder.bind(job);
       const auto kernel = plan.method->make_kernel(kernel_spec(job, params, keep_budget_bytes));
       buffers = worker_bytes(job, kernel.get());
       if (kernel->kept_bytes() > needs.state_bytes) {

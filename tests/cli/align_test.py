@@ -253,6 +253,51 @@ def a_tied_head_that_is_stored_twice_is_no_head_of_its_own(box):
     equal(got, merged(box, a, b, out="plain", config_a=tied, config_b=tied))
 
 
+RANDOM = "merge_method: %s\nbase_model: ./base\nmodels:\n- {model: ./a, parameters: {weight: 0.5, density: 0.4}}\n" \
+         "- {model: ./b, parameters: {weight: 0.7, density: 0.6}}\nparameters: {lambda: 0.9}\n"
+# What a recipe says of the head is not asked where the head is the embedding.
+FILTERED = ("merge_method: linear\nmodels:\n- {model: ./a, parameters: {weight: [{filter: lm_head, value: 0.9}, {filter: embed, value: 0.2}, "
+            "{value: 0.5}]}}\n- {model: ./b, parameters: {weight: [{filter: 'role:head', value: [1, 2]}, {value: 0.5}]}}\n")
+HEADS_OF_SLICES = ("merge_method: passthrough\nslices:\n- sources: [{model: ./a, layer_range: [0, 1], parameters: {scale: 0.5}}]\n"
+                   "- sources: [{model: ./b, layer_range: [1, 2], parameters: {scale: 0.25}}]\n")
+TWICE = {**{m: RANDOM % m for m in ("dare_linear", "dare_ties", "della", "della_linear", "ties", "breadcrumbs")}, "linear": LINEAR,
+         "model_stock": METHODS["model_stock"], "filters": FILTERED, "slices": HEADS_OF_SLICES}
+
+
+def write_doubles(box, tied):
+    for seed, name in enumerate(("base", "a", "b")):
+        write_model(box.path(name), with_head(make_tensors(dense_shapes(head=False), "BF16", seed)), config_for(tie_word_embeddings=tied))
+
+
+def a_head_stored_twice_everywhere(recipe):
+    """The output stores it twice too, and both are one."""
+    def case(box):
+        write_doubles(box, True)
+        box.merge(recipe)
+        got = read_model(box.path("out"))
+        equal(got["lm_head.weight"], got["model.embed_tokens.weight"])
+        equal(json.load(open(box.path("out", "config.json")))["tie_word_embeddings"], True)
+        box.ok("verify", "out")
+        record = json.load(open(box.path("out", "crucible.json")))
+        equal({t["name"]: t["as"] for t in record["tensors"] if "as" in t}, {"lm_head.weight": "model.embed_tokens.weight"})
+        contains(box.run("plan", "recipe.yml", "--explain", "lm_head.weight").text, "tied: merged as model.embed_tokens.weight")
+    return case
+
+
+for method, recipe in TWICE.items():
+    suite.add("heads_stored_twice_" + method, a_head_stored_twice_everywhere(recipe))
+
+
+@suite.case
+def an_untied_head_that_is_equal_draws_for_itself(box):
+    write_doubles(box, False)
+    for method in ("dare_linear", "della"):
+        box.merge(RANDOM % method, method)
+        got = read_model(box.path(method))
+        assert got["lm_head.weight"] != got["model.embed_tokens.weight"], method
+        assert not any("as" in t for t in json.load(open(box.path(method, "crucible.json")))["tensors"])
+
+
 @suite.case
 def a_stored_head_that_differs_is_one_whatever_the_config_says(box):
     a, b = (make_tensors(dense_shapes(), "BF16", seed) for seed in (1, 2))

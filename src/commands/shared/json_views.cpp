@@ -37,6 +37,7 @@ Json job_json(const Plan& plan, const Job& job) {
               {"bytes", job.bytes},
               {"kind", job.kind == Job::Kind::kCopy ? "copy" : "merge"}};
   if (job.kind == Job::Kind::kCopy) out["reason"] = job.copy_reason;
+  if (!job.as.empty()) out["as"] = job.as;
   out["t"] = job.t;
   if (job.base) out["base"] = source_json(plan, *job.base);
   for (std::size_t i = 0; i < job.sources.size(); ++i) {

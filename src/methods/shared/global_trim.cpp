@@ -35,19 +35,19 @@ class KeepAboveCut final : public Sparsifier {
 }  // namespace
 
 std::unique_ptr<Survey> GlobalTrim::make(std::span<const KernelSpec> jobs, Findings& findings) {
+  const auto asks = [](const KernelSpec& spec) { return spec.global->take(&Global::trim_scope) == TrimScope::kModel; };
+  if (std::none_of(jobs.begin(), jobs.end(), asks)) return nullptr;
   auto survey = std::make_unique<GlobalTrim>();
   std::vector<std::size_t> by_name(jobs.size());
   std::iota(by_name.begin(), by_name.end(), std::size_t{0});
   std::sort(by_name.begin(), by_name.end(), [&jobs](std::size_t a, std::size_t b) { return jobs[a].tensor < jobs[b].tensor; });
   survey->jobs_.resize(jobs.size());
-  bool asked = false;
   for (const std::size_t j : by_name) {
     const KernelSpec& spec = jobs[j];
     SeenJob& job = survey->jobs_[j];
     job.plan_job = spec.job;
-    job.takes_part = spec.global->take(&Global::trim_scope) == TrimScope::kModel;
+    job.takes_part = asks(spec);
     if (!job.takes_part) continue;
-    asked = true;
     job.elects = spec.global->take(&Global::elect) == Elect::kPaper;
     job.first_tile = survey->tiles_;
     survey->tiles_ += spec.tiling.tiles;
@@ -67,7 +67,6 @@ std::unique_ptr<Survey> GlobalTrim::make(std::span<const KernelSpec> jobs, Findi
       job.weights.push_back(spec.models[m].take(&Model::weight));
     }
   }
-  if (!asked) return nullptr;
   for (Vector& v : survey->vectors_) {
     v.cuts = RankCuts({v.take()}, survey->tiles_, RankCuts::Ties::kByIndex);
     v.open = v.is_cut();
