@@ -9,7 +9,7 @@
 
 namespace {
 
-constexpr std::int64_t kElems = 1 << 17;  // a tile
+constexpr std::int64_t kElems = 1 << 14;  // a tile
 
 std::vector<float> normal_like(std::uint64_t seed) {
   std::vector<float> x(kElems);

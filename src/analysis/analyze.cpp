@@ -176,10 +176,9 @@ class AnalyzeTask final : public TensorTask {
     space.raw.resize(std::max(space.raw.size(), sources_.size()));
     for (std::size_t i = 0; i < sources_.size(); ++i) {
       const Source& s = sources_[i];
-      std::vector<std::byte>& raw = space.raw[i];
-      const auto bytes = static_cast<std::size_t>(n * s.elem_bytes());
-      if (raw.size() < bytes) raw.resize(bytes);
-      s.checkpoint->read(s.tensor->file, s.tensor->offset + begin * s.elem_bytes(), raw.data(), bytes);
+      const std::int64_t offset = s.tensor->offset + begin * s.elem_bytes();
+      const std::int64_t bytes = n * s.elem_bytes();
+      s.checkpoint->read(s.tensor->file, offset, space.raw[i].place(offset, bytes), static_cast<std::size_t>(bytes));
     }
     clear_counts(pass, space);
     space.values.resize(std::max(space.values.size(), series_.size() + 1));

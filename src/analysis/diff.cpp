@@ -154,11 +154,6 @@ void load_doubles(DType dtype, const std::byte* in, double* out, std::int64_t n,
   for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<double>(room[i]);
 }
 
-std::byte* reserve(std::vector<std::byte>& raw, std::int64_t bytes) {
-  if (raw.size() < static_cast<std::size_t>(bytes)) raw.resize(static_cast<std::size_t>(bytes));
-  return raw.data();
-}
-
 class DiffTask final : public TensorTask {
  public:
   DiffTask(const Checkpoint& a, const Checkpoint& b, const StoredTensor& ta, const StoredTensor& tb, TensorDiff& out)
@@ -205,9 +200,8 @@ class DiffTask final : public TensorTask {
   }
 
  private:
-  static const std::byte* read(const Checkpoint& from, const StoredTensor& t, std::int64_t offset, std::int64_t bytes,
-                               std::vector<std::byte>& raw) {
-    from.read(t.file, t.offset + offset, reserve(raw, bytes), static_cast<std::size_t>(bytes));
+  static const std::byte* read(const Checkpoint& from, const StoredTensor& t, std::int64_t offset, std::int64_t bytes, PageBuffer& raw) {
+    from.read(t.file, t.offset + offset, raw.place(t.offset + offset, bytes), static_cast<std::size_t>(bytes));
     return raw.data();
   }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "io/page_buffer.h"
 #include "crucible/checkpoint.h"
 
 namespace crucible {
@@ -32,8 +33,8 @@ Cuts cut_tensor(const Shape& shape, std::int64_t most_elems = kStreamTileElems);
 
 // Memory of one worker, reused from tile to tile.
 struct Workspace {
-  std::vector<std::vector<std::byte>> raw;  // a tile as it is stored, for each checkpoint
-  std::vector<std::vector<float>> values;   // blocks of numbers
+  std::vector<PageBuffer> raw;             // a tile as it is stored, for each checkpoint
+  std::vector<std::vector<float>> values;  // blocks of numbers
   std::vector<std::vector<std::uint64_t>> counts;
   std::vector<std::vector<std::uint32_t>> fine_counts;
 };

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::int64_t kElementsRead = std::int64_t{256} << 20;  // of the chosen tensors; passes read them whole
 constexpr std::int64_t kBytesKept = std::int64_t{64} << 20;      // of their output
-constexpr std::int64_t kTilesOfATensor = 16;
+constexpr std::int64_t kChunksOfATensor = 16;
 
 // Output bytes of the sample, by job and place.
 class KeepSink final : public TileSink {
@@ -69,12 +69,12 @@ class CountSink final : public TileSink {
   std::set<std::string> seen_, differing_;
 };
 
-// The merged tensors in an order of chance, until enough is read; of each a few tiles.
+// The merged tensors in an order of chance, until enough is read; of each a few chunks.
 std::function<bool(std::size_t, std::int64_t)> choose_sample(const Plan& plan) {
   std::vector<std::pair<std::uint64_t, std::size_t>> order;
   for (std::size_t j = 0; j < plan.jobs.size(); ++j) {
     const Job& job = plan.jobs[j];
-    if (job.kind == Job::Kind::kMerge && job.tiling.tiles > 0) order.emplace_back(hash64(plan.digest + job.info.name), j);
+    if (job.kind == Job::Kind::kMerge && job.tiling.chunks() > 0) order.emplace_back(hash64(plan.digest + job.info.name), j);
   }
   std::sort(order.begin(), order.end());
   std::map<std::size_t, std::set<std::int64_t>> chosen;
@@ -83,15 +83,15 @@ std::function<bool(std::size_t, std::int64_t)> choose_sample(const Plan& plan) {
     const Job& job = plan.jobs[j];
     if (!chosen.empty() && (read + job.tiling.elems > kElementsRead || kept >= kBytesKept)) break;
     read += job.tiling.elems;
-    const std::int64_t step = std::max<std::int64_t>(1, job.tiling.tiles / kTilesOfATensor);
-    for (std::int64_t t = static_cast<std::int64_t>(draw % static_cast<std::uint64_t>(step)); t < job.tiling.tiles; t += step) {
-      chosen[j].insert(t);
-      kept += job.tiling.tile_elems * facts(job.info.dtype).bits / 8;
+    const std::int64_t step = std::max<std::int64_t>(1, job.tiling.chunks() / kChunksOfATensor);
+    for (std::int64_t c = static_cast<std::int64_t>(draw % static_cast<std::uint64_t>(step)); c < job.tiling.chunks(); c += step) {
+      chosen[j].insert(c);
+      kept += job.tiling.chunk_elems() * facts(job.info.dtype).bits / 8;
     }
   }
-  return [chosen = std::move(chosen)](std::size_t job, std::int64_t tile) {
+  return [chosen = std::move(chosen)](std::size_t job, std::int64_t chunk) {
     const auto it = chosen.find(job);
-    return it != chosen.end() && it->second.contains(tile);
+    return it != chosen.end() && it->second.contains(chunk);
   };
 }
 

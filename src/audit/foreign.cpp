@@ -55,8 +55,9 @@ void read_elements(const Checkpoint& checkpoint, const StoredTensor& tensor, std
 
 void read_elements(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, float* out,
                    std::optional<DType> through) {
+  PageBuffer pages;
+  read_floats(plan, source, begin, count, out, pages);
   std::vector<std::byte> raw;
-  read_floats(plan, source, begin, count, out, raw);
   round_through(source.tensor->info.dtype, through, out, count, raw);
 }
 
@@ -118,11 +119,12 @@ void check_copies(const Plan& plan, const Checkpoint& output, const std::vector<
     const Job& job = plan.jobs[p.job];
     if (job.kind != Job::Kind::kCopy || p.out->info.dtype != job.info.dtype) continue;
     const auto size = static_cast<std::size_t>(std::min(job.bytes, kMost));
-    std::vector<std::byte> a(size), b(size);
+    std::vector<std::byte> b(size);
+    PageBuffer pages;
     const SourceTensor& source = job.sources.front();
-    read_stored_bytes(plan, source, 0, static_cast<std::int64_t>(size), a.data());
+    const std::byte* a = read_stored_bytes(plan, source, 0, static_cast<std::int64_t>(size), pages);
     output.read(p.out->file, p.out->offset, b.data(), size);
-    if (std::memcmp(a.data(), b.data(), size) == 0) continue;
+    if (std::memcmp(a, b.data(), size) == 0) continue;
     std::string text = fmt::format("tensor {} is not the copy of {} that the recipe asks for", printable(job.info.name),
                                    printable(plan.inputs[static_cast<std::size_t>(source.input)].ref.text()));
     (facts(job.info.dtype).mergeable ? report.wrong : report.remarks).push_back(std::move(text));

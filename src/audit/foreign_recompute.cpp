@@ -33,8 +33,16 @@ struct Pick {
 
 struct Sample {
   std::vector<Pick> picks;
-  std::map<std::pair<std::size_t, std::int64_t>, std::size_t> by_tile;  // job and tile -> pick
+  std::map<std::pair<std::size_t, std::int64_t>, std::size_t> by_chunk;  // job and chunk -> pick
   std::int64_t elems = 0;
+
+  void add(std::size_t pair, std::size_t job, const Tiling& tiling, std::int64_t chunk) {
+    const std::int64_t begin = chunk * tiling.chunk_elems();
+    const std::int64_t count = std::min(tiling.chunk_elems(), tiling.elems - begin);
+    by_chunk.emplace(std::pair(job, chunk), picks.size());
+    picks.push_back({pair, begin, count, elems});
+    elems += count;
+  }
 };
 
 Sample draw_sample(const Plan& plan, const std::vector<Pair>& pairs) {
@@ -44,27 +52,23 @@ Sample draw_sample(const Plan& plan, const std::vector<Pair>& pairs) {
   Sample sample;
   for (std::size_t p = 0; p < pairs.size(); ++p) {
     const Job& job = plan.jobs[pairs[p].job];
-    for (std::int64_t t = 0; t < job.tiling.tiles; ++t) {
-      const double drawn = static_cast<double>(hash64(fmt::format("{} {}", job.info.name, t)) >> 11) * 0x1p-53;
-      if (drawn >= share) continue;
-      const Tile tile = job.tiling.tile(t);
-      sample.by_tile.emplace(std::pair(pairs[p].job, t), sample.picks.size());
-      sample.picks.push_back({p, tile.begin, tile.count, sample.elems});
-      sample.elems += tile.count;
+    for (std::int64_t c = 0; c < job.tiling.chunks(); ++c) {
+      const double drawn = static_cast<double>(hash64(fmt::format("{} {}", job.info.name, c)) >> 11) * 0x1p-53;
+      if (drawn < share) sample.add(p, pairs[p].job, job.tiling, c);
     }
   }
   return sample;
 }
 
-// Collects f32 values of the tiles of a sample.
+// Collects f32 values of the chunks of a sample.
 class Collect final : public TileSink {
  public:
   Collect(const Plan& plan, const Sample& sample, std::vector<float>& values) : plan_(plan), sample_(sample), values_(values) {}
   void write(const Job& job, int, std::int64_t offset, const void* data, std::size_t size) override {
     const auto index = static_cast<std::size_t>(&job - plan_.jobs.data());
     const std::int64_t elem = (offset - job.offset) / 4;
-    const auto pick = sample_.by_tile.find({index, elem / job.tiling.tile_elems});
-    if (pick == sample_.by_tile.end()) return;
+    const auto pick = sample_.by_chunk.find({index, elem / job.tiling.chunk_elems()});
+    if (pick == sample_.by_chunk.end()) return;
     std::memcpy(values_.data() + sample_.picks[pick->second].at, data, size);
   }
 
@@ -90,7 +94,7 @@ std::vector<float> compute(const Plan& asked, const Sample& sample, const Altern
   Collect sink(plan, sample, values);
   RunOptions options = run;
   options.measuring = Measuring::kCounts;
-  options.selection = [&](std::size_t job, std::int64_t tile) { return sample.by_tile.contains({job, tile}); };
+  options.selection = [&](std::size_t job, std::int64_t chunk) { return sample.by_chunk.contains({job, chunk}); };
   run_jobs(plan, options, sink, {});
   return values;
 }
@@ -233,12 +237,8 @@ void judge_fit(const Plan& plan, const std::vector<Pair>& pairs, const Sample& s
 void judge_by_recomputing(const Plan& plan, const Checkpoint& output, const std::vector<Pair>& pairs, const RunOptions& run,
                           ForeignReport& report) {
   Sample sample = draw_sample(plan, pairs);
-  if (sample.picks.empty()) {  // one tensor of a few huge tiles: the first one stands for it
-    const Tile tile = plan.jobs[pairs.front().job].tiling.tile(0);
-    sample.by_tile.emplace(std::pair(pairs.front().job, std::int64_t{0}), 0);
-    sample.picks.push_back({0, 0, tile.count, 0});
-    sample.elems = tile.count;
-  }
+  // One tensor of a few huge chunks: the first one stands for it.
+  if (sample.picks.empty()) sample.add(0, pairs.front().job, plan.jobs[pairs.front().job].tiling, 0);
   report.elems = sample.elems;
   const Data data = read_data(plan, output, pairs, sample, run);
   std::vector<double> residual(data.out.size());

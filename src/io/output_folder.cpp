@@ -6,7 +6,6 @@
 #include <mutex>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -20,6 +19,7 @@
 #include "base/units.h"
 #include "crucible/error.h"
 #include "io/folder_swap.h"
+#include "io/page_buffer.h"
 #include "io/system_calls.h"
 
 namespace crucible {
@@ -213,11 +213,12 @@ void OutputFolder::copy_file(const std::string& source, const std::string& name)
   constexpr std::int64_t kPiece = std::int64_t{4} << 20;
   const auto from = open_for_read(source);
   const auto to = create(name, from->size());
-  std::vector<char> buffer(static_cast<std::size_t>(std::min(kPiece, from->size())));
+  PageBuffer buffer;
   for (std::int64_t at = 0; at < from->size(); at += kPiece) {
     const auto n = static_cast<std::size_t>(std::min(kPiece, from->size() - at));
-    from->read_at(at, buffer.data(), n);
-    to->write_at(at, buffer.data(), n);
+    std::byte* bytes = buffer.place(at, std::min(kPiece, from->size()));
+    from->read_at(at, bytes, n);
+    to->write_at(at, bytes, n);
   }
   from->check_unchanged();
   to->sync_and_close();

@@ -65,7 +65,12 @@ class ArceeFusionKernel final : public Kernel {
       : tiling_(spec.tiling),
         rows_(spec.tiling.elems / spec.tiling.row),
         rank_pass_(spec.tiling.whole_rows ? 1 : 3),
-        cuts_(quartile_takes(spec.tiling.elems), spec.tiling.tiles, RankCuts::Ties::kNotSeen) {
+        cuts_({.takes = quartile_takes(spec.tiling.elems),
+               .elems = spec.tiling.elems,
+               .tiles = spec.tiling.tiles,
+               .tile_elems = spec.tiling.tile_elems,
+               .ties = RankCuts::Ties::kNotSeen,
+               .keep_budget_bytes = spec.keep_budget_bytes}) {
     CHECK(spec.has_base && spec.models.size() == 1);
   }
 
@@ -80,12 +85,13 @@ class ArceeFusionKernel final : public Kernel {
   }
 
   Next first() const noexcept override { return Next::kReduce; }
-  std::int64_t count_size(int pass) const noexcept override { return pass < rank_pass_ ? 0 : cuts_.count_size(pass - rank_pass_); }
+  std::int64_t count_size(int pass) const noexcept override { return pass < rank_pass_ ? 0 : cuts_.count_size(); }
+  bool wants(const Tile& tile) const noexcept override { return !ranking_ || cuts_.wants(tile.index); }
 
   void reduce(int pass, const Tile& tile, const TileInputs& in, double*, std::uint64_t* counts, Measure&,
               Scratch& scratch) noexcept override {
     if (pass >= rank_pass_) {
-      cuts_.reduce(pass - rank_pass_, tile.index, scores(tile, in, scratch), tile.count, counts);
+      cuts_.reduce(tile.index, scores(tile, in, scratch), tile.count, counts);
     } else if (tiling_.whole_rows) {
       see_rows(tile, in, scratch);
     } else {
@@ -95,7 +101,7 @@ class ArceeFusionKernel final : public Kernel {
 
   Next seal(int pass, const Totals& totals) noexcept override {
     if (pass >= rank_pass_) {
-      if (cuts_.seal(pass - rank_pass_, totals.counts)) return Next::kReduce;
+      if (cuts_.seal(totals.counts)) return Next::kReduce;
       find_threshold();
       return Next::kMap;
     }
@@ -106,6 +112,7 @@ class ArceeFusionKernel final : public Kernel {
     if (peak_ == 0) return Next::kMap;
     // The largest score comes close to the largest f32, so that small ones do not vanish when they are rounded.
     scale_ = std::ldexp(1.0, 126 - std::ilogb(peak_));
+    ranking_ = true;
     return Next::kReduce;
   }
 
@@ -122,8 +129,9 @@ class ArceeFusionKernel final : public Kernel {
 
   std::int64_t kept_bytes() const noexcept override {
     const auto parts = static_cast<std::int64_t>(2 * sizeof(PartFacts));
-    return tiling_.whole_rows ? rows_ * 8 + tiling_.tiles * 8
-                              : rows_ * static_cast<std::int64_t>(8 + sizeof(RowFacts)) + tiling_.tiles * parts;
+    const std::int64_t rows = tiling_.whole_rows ? rows_ * 8 + tiling_.tiles * 8
+                                                 : rows_ * static_cast<std::int64_t>(8 + sizeof(RowFacts)) + tiling_.tiles * parts;
+    return rows + cuts_.kept_bytes();
   }
   std::int64_t scratch_bytes() const noexcept override {
     // Scores, and two times the exponentials of a row.
@@ -238,6 +246,7 @@ class ArceeFusionKernel final : public Kernel {
   Tiling tiling_;
   std::int64_t rows_;
   int rank_pass_;  // the first pass that counts scores
+  bool ranking_ = false;
   RankCuts cuts_;
   std::vector<double> divergences_;  // of each row
   std::vector<double> peaks_;        // the largest score of each tile, where tiles are whole rows

@@ -1,6 +1,8 @@
 // The contract between a merge method and whoever streams tensors through it.
 //
-// A job is one output tensor. It is cut into tiles from its shape alone. The runner calls
+// A job is one output tensor. It is cut into tiles from its shape alone, small ones: all vectors of a tile stay in the second cache level
+// from the reading of the inputs to the writing of the output. A few tiles in a row make a chunk, the piece that is dealt out to threads,
+// written and hashed. The runner calls
 //     reduce(pass, tile) for every tile, in any order, on any thread      -> sums and counts
 //     seal(pass, totals)  once                                            -> one more pass, or map
 //     map(tile)           for every tile, in any order, on any thread     -> output values
@@ -8,6 +10,7 @@
 // threads or budget. Inputs arrive as f32 (f64 inputs are rounded to f32 on load); output is f32, rounded once on store.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -35,7 +38,8 @@ struct Tile {
   std::int64_t count = 0;
 };
 
-inline constexpr std::int64_t kTileElems = std::int64_t{1} << 17;   // a tile of element grain
+inline constexpr std::int64_t kTileElems = std::int64_t{1} << 14;   // a tile of element grain
+inline constexpr std::int64_t kChunkElems = std::int64_t{1} << 16;  // of the tiles of a chunk, where one tile is not more
 inline constexpr std::int64_t kLongestRow = std::int64_t{1} << 20;  // a longer row is not held whole in a tile
 
 // How a shape is cut. Pure: shape and grain decide.
@@ -44,8 +48,16 @@ struct Tiling {
   std::int64_t row = 1;         // length of a row
   std::int64_t tile_elems = 1;  // of every tile but the last
   std::int64_t tiles = 0;
-  bool whole_rows = false;  // every tile is a number of whole rows
+  bool whole_rows = false;       // every tile is a number of whole rows
+  std::int64_t chunk_tiles = 1;  // of every chunk but the last
   Tile tile(std::int64_t index) const noexcept;
+  std::int64_t chunk_elems() const noexcept { return tile_elems * chunk_tiles; }
+  std::int64_t chunks() const noexcept { return (tiles + chunk_tiles - 1) / chunk_tiles; }
+  // Calls visit(tile) for the tiles of a chunk, in order.
+  template <typename Visit>
+  void for_tiles_of_chunk(std::int64_t chunk, const Visit& visit) const {
+    for (std::int64_t t = chunk * chunk_tiles; t < std::min(tiles, (chunk + 1) * chunk_tiles); ++t) visit(tile(t));
+  }
 };
 Tiling make_tiling(const Shape& shape, Grain grain);
 
@@ -121,6 +133,8 @@ class Kernel {
   virtual int sum_count(int /*pass*/) const noexcept { return 0; }
   virtual std::int64_t count_size(int /*pass*/) const noexcept { return 0; }
 
+  // Does the reduce pass under way look at this tile? Others are not read.
+  virtual bool wants(const Tile&) const noexcept { return true; }
   // Adds to `sums` (zeroed for each tile) and `counts` (shared by the tiles of one worker). Thread-safe between tiles.
   virtual void reduce(int /*pass*/, const Tile&, const TileInputs&, double* /*sums*/, std::uint64_t* /*counts*/, Measure&,
                       Scratch&) noexcept {}

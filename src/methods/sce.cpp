@@ -58,11 +58,15 @@ class SceKernel final : public Kernel {
         share_(spec.global->take(&Global::select_topk)),
         select_(spec.global->take(&Global::select)),
         weights_(spec.models.size()),
-        cuts_({0}, spec.tiling.tiles, RankCuts::Ties::kByIndex) {
+        cuts_({.share_of_nonzero = share_,
+               .elems = spec.tiling.elems,
+               .tiles = spec.tiling.tiles,
+               .tile_elems = spec.tiling.tile_elems,
+               .keep_budget_bytes = spec.keep_budget_bytes}) {
     CHECK(spec.has_base);
     if (!weights_.empty()) phase_ = selects() ? Phase::kSelect : Phase::kWeigh;
     const std::int64_t need = TileMarks::bytes_for(tiling_);
-    if (selects() && select_ == Select::kDeltas && need <= spec.keep_budget_bytes) marks_bytes_ = need;
+    if (selects() && select_ == Select::kDeltas && need + cuts_.kept_bytes() <= spec.keep_budget_bytes) marks_bytes_ = need;
   }
 
   void prepare() override {
@@ -71,18 +75,15 @@ class SceKernel final : public Kernel {
 
   Next first() const noexcept override { return phase_ == Phase::kMap ? Next::kMap : Next::kReduce; }
   int sum_count(int) const noexcept override { return phase_ == Phase::kWeigh ? static_cast<int>(weights_.size()) : 0; }
-  std::int64_t count_size(int pass) const noexcept override {
-    // The first pass also counts zeros: those are told from the smallest numbers by the lower bits only.
-    return phase_ == Phase::kSelect ? cuts_.count_size(pass) + (pass == 0 ? 1 : 0) : 0;
-  }
+  std::int64_t count_size(int) const noexcept override { return phase_ == Phase::kSelect ? cuts_.count_size() : 0; }
+  bool wants(const Tile& tile) const noexcept override { return phase_ != Phase::kSelect || cuts_.wants(tile.index); }
 
-  void reduce(int pass, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t* counts, Measure& measure,
+  void reduce(int, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t* counts, Measure& measure,
               Scratch& scratch) noexcept override {
     if (phase_ == Phase::kSelect) {
       float* spread = scratch.floats(kSpreadSlot, tile.count);
       simd::spread(in.models, spread, tile.count);
-      cuts_.reduce(pass, tile.index, spread, tile.count, counts);
-      if (pass == 0) counts[kCoarseBuckets] += count_equal(spread, tile.count, 0);
+      cuts_.reduce(tile.index, spread, tile.count, counts);
       return;
     }
     const std::uint64_t* marks = selected(tile, in, scratch, Marks::kFirstTime);
@@ -94,16 +95,11 @@ class SceKernel final : public Kernel {
       sums[i] += simd::sum_square_difference(masked(marks, tile, in, i, scratch), in.base, tile.count);
   }
 
-  Next seal(int pass, const Totals& totals) noexcept override {
+  Next seal(int, const Totals& totals) noexcept override {
     if (phase_ == Phase::kSelect) {
-      if (pass == 0) {
-        const std::int64_t differing = tiling_.elems - static_cast<std::int64_t>(totals.counts[kCoarseBuckets]);
-        differing_ = differing;
-        selected_ = task_arithmetic::share_of(share_, differing);
-        cuts_ = RankCuts({selected_}, tiling_.tiles, RankCuts::Ties::kByIndex);
-      }
-      const bool more = cuts_.seal(pass, totals.counts.first(static_cast<std::size_t>(cuts_.count_size(pass))));
-      if (selected_ > 0 && more) return Next::kReduce;
+      if (cuts_.seal(totals.counts)) return Next::kReduce;
+      differing_ = cuts_.nonzero();
+      selected_ = cuts_[0].take();
       phase_ = Phase::kWeigh;
       if (selected_ > 0) return Next::kReduce;
       weights_.assign(weights_.size(), 1.0 / static_cast<double>(weights_.size()));
@@ -135,7 +131,7 @@ class SceKernel final : public Kernel {
     }
   }
 
-  std::int64_t kept_bytes() const noexcept override { return cuts_.kept_bytes() + marks_bytes_; }
+  std::int64_t kept_bytes() const noexcept override { return selects() ? cuts_.kept_bytes() + marks_bytes_ : 0; }
   std::int64_t scratch_bytes() const noexcept override {
     return selects() ? tiling_.tile_elems * 4 * (1 + std::ssize(weights_)) + 8 * TileMarks::words_of(tiling_) + 8 : 0;
   }
@@ -220,7 +216,7 @@ void check(const JobFacts& job, Findings& findings) {
 void promise(const JobFacts& job, const Measure& measure, std::span<const Kernel::Note> notes, Promises& out) {
   const auto note = std::find_if(notes.begin(), notes.end(), [](const Kernel::Note& n) { return n.name == kDiffering; });
   if (note == notes.end()) return;
-  const auto planned = task_arithmetic::share_of(job.global->peek(&Global::select_topk), static_cast<std::int64_t>(note->value));
+  const auto planned = share_of(job.global->peek(&Global::select_topk), static_cast<std::int64_t>(note->value));
   out.push_back(Promise::exact("select_topk", -1, "positions selected, of those where the models differ",
                                static_cast<double>(measure.models[0].kept), static_cast<double>(planned), note->value));
 }

@@ -21,6 +21,8 @@ class Survey {
   virtual std::int64_t count_size(int pass) const noexcept = 0;
   // Does a pass look at this job (its index in the span that the survey was made of)?
   virtual bool wants(int pass, std::size_t job) const noexcept = 0;
+  // ... and, in the pass under way, at this tile of it? Others are not read.
+  virtual bool wants_tile(std::size_t /*job*/, const Tile&) const noexcept { return true; }
   virtual void see(int pass, std::size_t job, const Tile&, const TileInputs&, std::uint64_t* counts, Scratch&) noexcept = 0;
   // kReduce = one more pass, kMap = the survey is done.
   virtual Next seal(int pass, std::span<const std::uint64_t> counts) = 0;

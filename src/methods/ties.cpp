@@ -14,7 +14,7 @@ std::unique_ptr<Sparsifier> trim(const KernelSpec& spec, std::size_t i, Rescale)
   const double density = take_density(spec, i);
   const bool whole_model = spec.global->take(&Global::trim_scope) == TrimScope::kModel;
   if (density >= 1) return make_keep_all();
-  if (!whole_model) return make_magnitude_band(spec.tiling, 0, share_of(density, spec.tiling.elems));
+  if (!whole_model) return make_magnitude_band(spec.tiling, 0, share_of(density, spec.tiling.elems), spec.keep_budget_bytes);
   // While planning there is no survey, and nothing runs.
   if (spec.survey == nullptr) return make_keep_none();
   return static_cast<const GlobalTrim&>(*spec.survey).sparsifier(spec.job, i);

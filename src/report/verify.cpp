@@ -220,8 +220,8 @@ std::string_view to_string(Wrong::Kind kind) noexcept {
 }
 
 std::function<bool(std::size_t, std::int64_t)> sample_of(const Plan& plan, double share) {
-  const auto draw = [&plan](std::string_view name, std::int64_t tile) {
-    return static_cast<double>(hash64(fmt::format("{} {} {}", plan.digest, name, tile)) >> 11) * 0x1p-53;
+  const auto draw = [&plan](std::string_view name, std::int64_t chunk) {
+    return static_cast<double>(hash64(fmt::format("{} {} {}", plan.digest, name, chunk)) >> 11) * 0x1p-53;
   };
   std::vector<std::set<std::int64_t>> chosen(plan.jobs.size());
   for (std::size_t j = 0; j < plan.jobs.size(); ++j) {
@@ -231,23 +231,23 @@ std::function<bool(std::size_t, std::int64_t)> sample_of(const Plan& plan, doubl
       const BoundParams params = bind_params(job);
       reads_once = plan.method->make_kernel(kernel_spec(job, params, 0))->first() == Next::kMap;
     }
-    const std::int64_t tiles = output_tiles(job);
+    const std::int64_t chunks = output_chunks(job);
     if (!reads_once) {
       // Every pass reads the whole tensor, so the output may as well be compared whole.
       if (draw(job.info.name, -1) < share) {
-        for (std::int64_t t = 0; t < tiles; ++t) chosen[j].insert(t);
+        for (std::int64_t c = 0; c < chunks; ++c) chosen[j].insert(c);
       }
       continue;
     }
-    if (tiles > 0) chosen[j].insert(static_cast<std::int64_t>(draw(job.info.name, -1) * static_cast<double>(tiles)));
-    for (std::int64_t t = 0; t < tiles; ++t) {
-      if (draw(job.info.name, t) < share) chosen[j].insert(t);
+    if (chunks > 0) chosen[j].insert(static_cast<std::int64_t>(draw(job.info.name, -1) * static_cast<double>(chunks)));
+    for (std::int64_t c = 0; c < chunks; ++c) {
+      if (draw(job.info.name, c) < share) chosen[j].insert(c);
     }
   }
   if (std::all_of(chosen.begin(), chosen.end(), [](const auto& c) { return c.empty(); })) {
-    for (std::int64_t t = 0; t < output_tiles(plan.jobs.front()); ++t) chosen.front().insert(t);
+    for (std::int64_t c = 0; c < output_chunks(plan.jobs.front()); ++c) chosen.front().insert(c);
   }
-  return [chosen = std::move(chosen)](std::size_t job, std::int64_t tile) { return chosen[job].contains(tile); };
+  return [chosen = std::move(chosen)](std::size_t job, std::int64_t chunk) { return chosen[job].contains(chunk); };
 }
 
 Verification verify_output(const std::string& folder, const Record& record, const VerifyOptions& options, Diagnostics& diagnostics) {

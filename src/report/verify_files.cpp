@@ -18,6 +18,7 @@
 #include "crucible/checkpoint.h"
 #include "io/file.h"
 #include "io/folder_swap.h"
+#include "io/page_buffer.h"
 #include "run/content_hash.h"
 
 namespace crucible {
@@ -114,16 +115,16 @@ void hash_all(std::vector<Located>& tensors, const RunOptions& run) {
   std::exception_ptr failure;
   const auto work = [&] {
     try {
-      std::vector<std::byte> buffer;
+      PageBuffer buffer;
       for (std::size_t i = next++; i < pieces.size(); i = next++) {
         if (run.stop != nullptr && run.stop->load(std::memory_order_relaxed)) throw Error(ErrorCode::kInterrupted, "interrupted");
         const Piece& p = pieces[i];
         for (std::size_t c = p.first; c < p.first + p.count; ++c) {
           const std::int64_t at = static_cast<std::int64_t>(c) * p.tensor->tensor->hash_chunk;
-          const auto size = static_cast<std::size_t>(std::min(p.tensor->tensor->hash_chunk, p.tensor->bytes - at));
-          buffer.resize(std::max(buffer.size(), size));
-          p.tensor->file->read_at(p.tensor->offset + at, buffer.data(), size);
-          p.tensor->chunks[c] = hash128(buffer.data(), size);
+          const std::int64_t size = std::min(p.tensor->tensor->hash_chunk, p.tensor->bytes - at);
+          std::byte* bytes = buffer.place(p.tensor->offset + at, size);
+          p.tensor->file->read_at(p.tensor->offset + at, bytes, static_cast<std::size_t>(size));
+          p.tensor->chunks[c] = hash128(bytes, static_cast<std::size_t>(size));
         }
       }
     } catch (...) {

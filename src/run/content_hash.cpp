@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "io/file.h"
+#include "io/page_buffer.h"
 
 namespace crucible {
 namespace {
@@ -15,13 +16,14 @@ constexpr std::int64_t kPiece = std::int64_t{1} << 22;
 
 template <typename Read>
 std::string hash_stream(std::int64_t size, const std::atomic<bool>* stop, Read read) {
-  std::vector<std::byte> buffer(static_cast<std::size_t>(std::min(kPiece, size)));
+  PageBuffer buffer;
   StreamHash hash;
   for (std::int64_t at = 0; at < size; at += kPiece) {
     if (stop != nullptr && stop->load(std::memory_order_relaxed)) throw Error(ErrorCode::kInterrupted, "interrupted");
     const auto n = static_cast<std::size_t>(std::min(kPiece, size - at));
-    read(at, buffer.data(), n);
-    hash.update(buffer.data(), n);
+    std::byte* bytes = buffer.place(at, std::min(kPiece, size - at));
+    read(at, bytes, n);
+    hash.update(bytes, n);
   }
   return hash.hex();
 }

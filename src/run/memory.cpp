@@ -9,29 +9,32 @@
 #include "base/units.h"
 #include "crucible/error.h"
 #include "run/runner.h"
+#include "run/tensor_hash.h"
+#include "tensor/selection.h"
 
 namespace crucible {
 namespace {
 
 // The program, its libraries, thread stacks and allocator slack.
 constexpr std::int64_t kProgramBytes = std::int64_t{24} << 20;
-constexpr std::int64_t kCopyBufferBytes = std::int64_t{1} << 20;
 
-// Buffers of a worker for one job: raw bytes in and out, f32 of every input and of the output, the kernel's scratch and counters.
+// Buffers of a worker for one job: raw bytes of an input, f32 of every input and of the output, a chunk of output bytes, the kernel's
+// scratch and counters.
 std::int64_t worker_bytes(const Job& job, const Kernel* kernel) {
   // A copy that is converted: read, as f32, and written, each at most four bytes for one of the output.
-  if (job.kind == Job::Kind::kCopy) return job.converts() ? 9 * kCopyBufferBytes : kCopyBufferBytes;
+  if (job.kind == Job::Kind::kCopy) return job.converts() ? 9 * kCopyChunk : kCopyChunk;
   const std::int64_t elems = job.tiling.tile_elems;
   const auto inputs = static_cast<std::int64_t>(job.sources.size() + (job.base ? 1 : 0));
-  std::int64_t widest = facts(job.info.dtype).bits / 8;
+  const std::int64_t stored = job.tiling.chunk_elems() * facts(job.info.dtype).bits / 8;
+  std::int64_t widest = 0;
   const auto widen = [&widest](const SourceTensor& s) {
     for (const Piece& p : s.tensor->pieces) widest = std::max<std::int64_t>(widest, facts(p.tensor->info.dtype).bits / 8);
   };
   for (const SourceTensor& s : job.sources) widen(s);
   if (job.base) widen(*job.base);
-  // Selection has 131,072 counters of 8 bytes a model at most.
-  const std::int64_t counters = static_cast<std::int64_t>(job.sources.size()) * (std::int64_t{1} << 20);
-  return elems * (4 * (inputs + 1) + widest) + kernel->scratch_bytes() + counters;
+  // Selection has two cuts a model at most.
+  const std::int64_t counters = static_cast<std::int64_t>(job.sources.size()) * RankCuts::most_counter_bytes(2, job.tiling.tiles);
+  return elems * (4 * (inputs + 1) + widest) + stored + kernel->scratch_bytes() + counters;
 }
 
 }  // namespace
@@ -61,7 +64,7 @@ Needs needs_of(const Plan& plan, std::int64_t keep_budget_bytes) {
   Needs needs;
   ParamBinder binder;
   for (const Job& job : plan.jobs) {
-    std::int64_t buffers = kCopyBufferBytes;
+    std::int64_t buffers = kCopyChunk;
     if (job.kind == Job::Kind::kMerge) {
       const BoundParams& params = binder.bind(job);
       const auto kernel = plan.method->make_kernel(kernel_spec(job, params, keep_budget_bytes));

@@ -26,9 +26,9 @@ void add_to(Histogram& histogram, const float* x, const float* base, std::int64_
 void observe(const Job& job, const Tile& tile, const TileInputs& in, const float* out, Measure& measure) {
   Sketch& sketch = measure.sketch;
   const std::size_t n = in.models.size();
-  sketch.gram.assign((n + 1) * (n + 2) / 2, 0.0);
-  sketch.input_square.assign(n, 0.0);
-  sketch.input_out.assign(n, 0.0);
+  sketch.gram.resize((n + 1) * (n + 2) / 2);
+  sketch.input_square.resize(n);
+  sketch.input_out.resize(n);
   sketch.histograms.resize(n + 1);
   std::vector<const float*> y(n + 1);
   for_each_sample(tile.begin, tile.count, job.tiling.elems, [&](std::int64_t at, std::int64_t count) {

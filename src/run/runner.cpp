@@ -27,8 +27,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// What one tile adds up to.
-struct TilePart {
+// What the tiles of one chunk add up to.
+struct ChunkPart {
   std::vector<double> sums;
   Measure measure;
   std::int64_t input_nonfinite = 0;
@@ -44,13 +44,13 @@ struct ActiveJob {
   std::unique_ptr<Kernel> kernel;  // null for a copy
   bool mapping = false;
   int pass = 0;
-  std::vector<std::int64_t> selected;  // tiles of the output; all when empty
-  std::int64_t tiles = 0;
-  std::int64_t next_tile = 0;
-  std::int64_t done_tiles = 0;
+  std::vector<std::int64_t> selected;  // chunks of the output; all when empty
+  std::int64_t chunks = 0;
+  std::int64_t next_chunk = 0;
+  std::int64_t done_chunks = 0;
   std::int64_t state_bytes = 0;
-  // Parts are added in tile order: one that comes early waits here.
-  std::map<std::int64_t, TilePart> early;
+  // Parts are added in the order of the chunks: one that comes early waits here.
+  std::map<std::int64_t, ChunkPart> early;
   std::int64_t next_to_add = 0;
   std::vector<double> sums;
   std::vector<std::vector<std::uint64_t>> counts;  // one set per worker, so that counting needs no lock
@@ -61,7 +61,7 @@ struct ActiveJob {
     if (j.kind == Job::Kind::kMerge) params = bind_params(j);
   }
 
-  std::int64_t output_tile(std::int64_t n) const { return selected.empty() ? n : selected[static_cast<std::size_t>(n)]; }
+  std::int64_t output_chunk(std::int64_t n) const { return selected.empty() ? n : selected[static_cast<std::size_t>(n)]; }
 };
 
 struct Worker {
@@ -69,6 +69,8 @@ struct Worker {
   Scratch scratch;
   TileBuffers buffers;
   std::vector<float> out;
+  PageBuffer stored;         // a chunk of the output in its own type
+  std::vector<double> sums;  // of one tile
 };
 
 class Scheduler {
@@ -78,8 +80,8 @@ class Scheduler {
     result_.jobs.resize(plan.jobs.size());
     total_bytes_ = options.selection ? 0 : plan.data_bytes();
     for (std::size_t j = 0; options.selection && j < plan.jobs.size(); ++j) {
-      for (const std::int64_t tile : select(j))
-        total_bytes_ += std::min(hash_chunk_bytes(plan.jobs[j]), plan.jobs[j].bytes - tile * hash_chunk_bytes(plan.jobs[j]));
+      for (const std::int64_t chunk : select(j))
+        total_bytes_ += std::min(hash_chunk_bytes(plan.jobs[j]), plan.jobs[j].bytes - chunk * hash_chunk_bytes(plan.jobs[j]));
     }
   }
 
@@ -103,7 +105,7 @@ class Scheduler {
  private:
   struct Task {
     ActiveJob* job = nullptr;
-    std::int64_t tile = 0;
+    std::int64_t chunk = 0;
     bool mapping = false;
     int pass = 0;
   };
@@ -116,7 +118,8 @@ class Scheduler {
         if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed)) {
           throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
         }
-        finish_tile(*task, process(*task, worker));
+        finish_chunk(*task, process(*task, worker));
+        reader_.add_bytes_read(worker.buffers);
       }
     } catch (...) {
       const std::lock_guard lock(mutex_);
@@ -125,13 +128,13 @@ class Scheduler {
     }
   }
 
-  // The next tile of the earliest job that has one; starts another job when none has and the budget allows; waits otherwise.
+  // The next chunk of the earliest job that has one; starts another job when none has and the budget allows; waits otherwise.
   std::optional<Task> next_task() {
     std::unique_lock lock(mutex_);
     for (;;) {
       if (failure_) return std::nullopt;
       for (const auto& active : active_) {
-        if (active->next_tile < active->tiles) return Task{active.get(), active->next_tile++, active->mapping, active->pass};
+        if (active->next_chunk < active->chunks) return Task{active.get(), active->next_chunk++, active->mapping, active->pass};
       }
       if (start_job()) continue;
       if (active_.empty() && next_job_ == plan_.jobs.size()) return std::nullopt;
@@ -140,11 +143,11 @@ class Scheduler {
   }
 
   std::vector<std::int64_t> select(std::size_t job) const {
-    std::vector<std::int64_t> tiles;
-    for (std::int64_t t = 0; t < output_tiles(plan_.jobs[job]); ++t) {
-      if (options_.selection(job, t)) tiles.push_back(t);
+    std::vector<std::int64_t> chunks;
+    for (std::int64_t c = 0; c < output_chunks(plan_.jobs[job]); ++c) {
+      if (options_.selection(job, c)) chunks.push_back(c);
     }
-    return tiles;
+    return chunks;
   }
 
   // With the lock held.
@@ -182,45 +185,69 @@ class Scheduler {
     }
     if (job.kind == Job::Kind::kMerge) result_.jobs[next_job_].measure.models.resize(job.sources.size());
     ++next_job_;
-    if (active->tiles == 0) return true;  // an empty tensor has no bytes to write
+    if (active->chunks == 0) return true;  // an empty tensor has no bytes to write
     state_bytes_ += active->state_bytes;
     active_.push_back(std::move(active));
     return true;
   }
 
   static void begin_pass(ActiveJob& active) {
-    active.tiles = active.mapping ? output_tiles(*active.job) : active.job->tiling.tiles;
-    if (active.mapping && !active.selected.empty()) active.tiles = static_cast<std::int64_t>(active.selected.size());
-    active.next_tile = 0;
-    active.done_tiles = 0;
+    active.chunks = active.mapping ? output_chunks(*active.job) : active.job->tiling.chunks();
+    if (active.mapping && !active.selected.empty()) active.chunks = static_cast<std::int64_t>(active.selected.size());
+    active.next_chunk = 0;
+    active.done_chunks = 0;
     active.next_to_add = 0;
     active.sums.assign(active.mapping ? 0 : static_cast<std::size_t>(active.kernel->sum_count(active.pass)), 0.0);
     for (auto& counts : active.counts) counts.clear();
   }
 
-  TilePart process(const Task& task, Worker& worker) {
+  ChunkPart process(const Task& task, Worker& worker) {
     const Job& job = *task.job->job;
     if (job.kind == Job::Kind::kCopy) {
-      copy_chunk(job, task.job->output_tile(task.tile), worker);
+      copy_chunk(job, task.job->output_chunk(task.chunk), worker);
       return {};
     }
-    const Tile tile = job.tiling.tile(task.mapping ? task.job->output_tile(task.tile) : task.tile);
-    const TileInputs inputs = reader_.read(job, tile, worker.buffers);
-    TilePart part;
+    ChunkPart part;
     part.measure.models.resize(job.sources.size());
-    if (!task.mapping) {
-      part.sums.assign(task.job->sums.size(), 0.0);
-      std::vector<std::uint64_t>& counts = task.job->counts[worker.id];
-      counts.resize(static_cast<std::size_t>(task.job->kernel->count_size(task.pass)));  // zeroes on the first tile of a pass
-      task.job->kernel->reduce(task.pass, tile, inputs, part.sums.data(), counts.data(), part.measure, worker.scratch);
-      return part;
+    if (task.mapping) {
+      map_chunk(*task.job, task.job->output_chunk(task.chunk), worker, part);
+    } else {
+      reduce_chunk(task, worker, part);
     }
-    worker.out.resize(static_cast<std::size_t>(job.tiling.tile_elems));
-    task.job->kernel->map(tile, inputs, worker.out.data(), part.measure, worker.scratch);
-    part.measure.elems += tile.count;
-    if (options_.measuring == Measuring::kAudit) observe(job, tile, inputs, worker.out.data(), part.measure);
-    store(job, tile, inputs, worker, part);
     return part;
+  }
+
+  void reduce_chunk(const Task& task, Worker& worker, ChunkPart& part) {
+    const Job& job = *task.job->job;
+    part.sums.assign(task.job->sums.size(), 0.0);
+    std::vector<std::uint64_t>& counts = task.job->counts[worker.id];
+    counts.resize(static_cast<std::size_t>(task.job->kernel->count_size(task.pass)));  // zeroes on the first chunk of a pass
+    job.tiling.for_tiles_of_chunk(task.chunk, [&](const Tile& tile) {
+      if (!task.job->kernel->wants(tile)) return;
+      worker.sums.assign(part.sums.size(), 0.0);
+      const TileInputs inputs = reader_.read(job, tile, worker.buffers);
+      task.job->kernel->reduce(task.pass, tile, inputs, worker.sums.data(), counts.data(), part.measure, worker.scratch);
+      for (std::size_t i = 0; i < part.sums.size(); ++i) part.sums[i] += worker.sums[i];
+    });
+  }
+
+  void map_chunk(ActiveJob& active, std::int64_t chunk, Worker& worker, ChunkPart& part) {
+    const Job& job = *active.job;
+    const std::int64_t elem = facts(job.info.dtype).bits / 8;
+    const std::int64_t offset = job.offset + chunk * job.tiling.chunk_elems() * elem;
+    std::byte* stored = worker.stored.place(offset, job.tiling.chunk_elems() * elem);
+    worker.out.resize(static_cast<std::size_t>(job.tiling.tile_elems));
+    std::int64_t size = 0;
+    job.tiling.for_tiles_of_chunk(chunk, [&](const Tile& tile) {
+      const TileInputs inputs = reader_.read(job, tile, worker.buffers);
+      active.kernel->map(tile, inputs, worker.out.data(), part.measure, worker.scratch);
+      part.measure.elems += tile.count;
+      if (options_.measuring == Measuring::kAudit) observe(job, tile, inputs, worker.out.data(), part.measure);
+      store(job, tile, inputs, worker, stored + size, part);
+      size += tile.count * elem;
+    });
+    sink_.write(job, job.file, offset, stored, static_cast<std::size_t>(size));
+    report(size, job);
   }
 
   void copy_chunk(const Job& job, std::int64_t chunk, Worker& worker) {
@@ -232,26 +259,21 @@ class Scheduler {
     report(size, job);
   }
 
-  void store(const Job& job, const Tile& tile, const TileInputs& inputs, Worker& worker, TilePart& part) {
-    const std::int64_t elem = facts(job.info.dtype).bits / 8;
-    std::byte* raw = worker.buffers.raw_bytes(job.tiling.tile_elems * elem);
+  static void store(const Job& job, const Tile& tile, const TileInputs& inputs, const Worker& worker, std::byte* raw, ChunkPart& part) {
     const Stored stored = store_floats(job.info.dtype, worker.out.data(), raw, tile.count);
     part.measure.saturated += stored.saturated;
-    if (stored.nonfinite > 0) {
-      part.measure.nonfinite += stored.nonfinite;
-      explain_nonfinite(job, tile, inputs, worker, part);
-    }
-    const auto size = static_cast<std::size_t>(tile.count * elem);
-    sink_.write(job, job.file, job.offset + tile.begin * elem, raw, size);
-    report(static_cast<std::int64_t>(size), job);
+    if (stored.nonfinite == 0) return;
+    part.measure.nonfinite += stored.nonfinite;
+    explain_nonfinite(job, tile, inputs, worker, stored.nonfinite, part);
   }
 
   // Non-finite output is accepted only where a non-finite input can be its cause.
-  void explain_nonfinite(const Job& job, const Tile& tile, const TileInputs& inputs, const Worker& worker, TilePart& part) const {
+  static void explain_nonfinite(const Job& job, const Tile& tile, const TileInputs& inputs, const Worker& worker, std::int64_t nonfinite,
+                                ChunkPart& part) {
     std::int64_t in_inputs = inputs.base != nullptr ? simd::count_nonfinite(inputs.base, tile.count) : 0;
     for (const float* x : inputs.models) in_inputs += simd::count_nonfinite(x, tile.count);
     if (in_inputs > 0) {
-      part.input_nonfinite += part.measure.nonfinite;
+      part.input_nonfinite += nonfinite;
       return;
     }
     std::int64_t at = 0;
@@ -263,13 +285,13 @@ class Scheduler {
         facts(job.info.dtype).torch_name, render_number(facts(job.info.dtype).largest));
     // A method of whole vectors spreads a NaN over all tiles of its tensor. Infinity has its cause where it stands.
     if (!std::isnan(worker.out[static_cast<std::size_t>(at)])) throw Error(ErrorCode::kNumeric, message);
-    part.unexplained = message;
+    if (part.unexplained.empty()) part.unexplained = message;
   }
 
-  void finish_tile(const Task& task, TilePart part) {
+  void finish_chunk(const Task& task, ChunkPart part) {
     std::unique_lock lock(mutex_);
     ActiveJob& active = *task.job;
-    active.early.emplace(task.tile, std::move(part));
+    active.early.emplace(task.chunk, std::move(part));
     for (auto it = active.early.begin(); it != active.early.end() && it->first == active.next_to_add; it = active.early.erase(it)) {
       for (std::size_t i = 0; i < active.sums.size(); ++i) active.sums[i] += it->second.sums[i];
       active.result.measure.add(it->second.measure);
@@ -277,11 +299,11 @@ class Scheduler {
       if (active.unexplained.empty()) active.unexplained = std::move(it->second.unexplained);
       ++active.next_to_add;
     }
-    if (++active.done_tiles < active.tiles) return;
+    if (++active.done_chunks < active.chunks) return;
     if (active.mapping) {
       retire(active);
     } else {
-      // No tile of this job is under way or waiting: others need not stand still while it is sealed.
+      // No chunk of this job is under way or waiting: others need not stand still while it is sealed.
       lock.unlock();
       const Next next = seal(active);
       lock.lock();
@@ -302,7 +324,7 @@ class Scheduler {
   }
 
   void retire(ActiveJob& active) {
-    // Where only some tiles were computed, the cause may lie in another one.
+    // Where only some chunks were computed, the cause may lie in another one.
     if (!active.unexplained.empty() && active.result.input_nonfinite == 0 && active.selected.empty())
       throw Error(ErrorCode::kNumeric, active.unexplained);
     if (active.kernel) {
@@ -346,8 +368,8 @@ class Scheduler {
 
 }  // namespace
 
-std::int64_t output_tiles(const Job& job) noexcept {
-  return job.kind == Job::Kind::kCopy ? ceil_div(job.bytes, kCopyChunk) : job.tiling.tiles;
+std::int64_t output_chunks(const Job& job) noexcept {
+  return job.kind == Job::Kind::kCopy ? ceil_div(job.bytes, kCopyChunk) : job.tiling.chunks();
 }
 
 RunResult run_jobs(const Plan& plan, const RunOptions& options, TileSink& sink, const std::function<void(const Progress&)>& progress) {

@@ -1,6 +1,6 @@
 // Executes a plan: reads tiles, converts, computes, converts, writes at the planned offset.
 //
-// A task is (job, pass, tile). Workers take tasks in plan order; nothing is ordered after that: results carry their tile index, and
+// A task is (job, pass, chunk). Workers take tasks in plan order; nothing is ordered after that: results carry their chunk's index, and
 // what must be summed is summed in tile order. A byte budget decides how many workers and jobs are under way, never what they compute.
 #pragma once
 
@@ -24,14 +24,14 @@ struct RunOptions {
   int threads = 0;                          // 0 = all processors
   std::int64_t memory_bytes = 0;            // budget of buffers and kernel state; 0 = default_memory()
   const std::atomic<bool>* stop = nullptr;  // set by a signal handler
-  // Only these tiles of the output (pieces of kCopyChunk bytes where a tensor is copied) are computed, and jobs without any are left
+  // Only these chunks of the output (pieces of kCopyChunk bytes where a tensor is copied) are computed, and jobs without any are left
   // out. The passes before the output see every tile of a job all the same. Empty = everything.
-  std::function<bool(std::size_t job, std::int64_t tile)> selection;
+  std::function<bool(std::size_t job, std::int64_t chunk)> selection;
   Measuring measuring = Measuring::kAudit;
 };
 
-// Into how many tiles the output of a job is cut.
-std::int64_t output_tiles(const Job& job) noexcept;
+// Into how many chunks the output of a job is cut.
+std::int64_t output_chunks(const Job& job) noexcept;
 
 // The lesser of 2 GiB and a quarter of the machine's memory.
 std::int64_t default_memory();

@@ -33,33 +33,37 @@ void for_pieces(const ViewTensor& tensor, std::int64_t begin, std::int64_t count
 }  // namespace
 
 std::int64_t read_floats(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, float* values,
-                         std::vector<std::byte>& raw) {
+                         PageBuffer& raw) {
   std::int64_t bytes_read = 0;
   for_pieces(*source.tensor, begin, count, [&](const Piece& piece, std::int64_t first, std::int64_t number, std::int64_t done) {
     const StoredTensor& stored = *piece.tensor;
     const std::int64_t elem = facts(stored.info.dtype).bits / 8;
-    const auto size = static_cast<std::size_t>(number * elem);
-    if (raw.size() < size) raw.resize(size);
-    checkpoint_of(plan, piece).read(stored.file, stored.offset + first * elem, raw.data(), size);
-    load_floats(stored.info.dtype, raw.data(), values + done, number);
-    bytes_read += static_cast<std::int64_t>(size);
+    const std::int64_t offset = stored.offset + first * elem;
+    const std::int64_t size = number * elem;
+    std::byte* bytes = raw.place(offset, size);
+    checkpoint_of(plan, piece).read(stored.file, offset, bytes, static_cast<std::size_t>(size));
+    load_floats(stored.info.dtype, bytes, values + done, number);
+    bytes_read += size;
   });
   return bytes_read;
 }
 
-void read_stored_bytes(const Plan& plan, const SourceTensor& source, std::int64_t offset, std::int64_t size, std::byte* bytes) {
+const std::byte* read_stored_bytes(const Plan& plan, const SourceTensor& source, std::int64_t offset, std::int64_t size, PageBuffer& raw) {
   const ViewTensor& tensor = *source.tensor;
   if (tensor.is_whole()) {  // types that do not fill whole bytes too
     const StoredTensor& stored = *tensor.pieces.front().tensor;
+    std::byte* bytes = raw.place(stored.offset + offset, size);
     checkpoint_of(plan, tensor.pieces.front()).read(stored.file, stored.offset + offset, bytes, static_cast<std::size_t>(size));
-    return;
+    return bytes;
   }
   const std::int64_t elem = facts(tensor.info.dtype).bits / 8;
   CHECK(tensor.has_one_dtype() && offset % elem == 0 && size % elem == 0, "{}", tensor.info.name);
+  std::byte* bytes = raw.place(0, size);
   for_pieces(tensor, offset / elem, size / elem, [&](const Piece& piece, std::int64_t first, std::int64_t number, std::int64_t done) {
     checkpoint_of(plan, piece)
         .read(piece.tensor->file, piece.tensor->offset + first * elem, bytes + done * elem, static_cast<std::size_t>(number * elem));
   });
+  return bytes;
 }
 
 }  // namespace crucible

@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "io/page_buffer.h"
 #include "plan/plan.h"
 
 namespace crucible {
@@ -12,9 +12,9 @@ namespace crucible {
 // `count` elements from element `begin` on, converted to f32. `raw` is working memory. Thread-safe with one `raw` a thread. Throws Error.
 // Returns the number of bytes read.
 std::int64_t read_floats(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, float* values,
-                         std::vector<std::byte>& raw);
+                         PageBuffer& raw);
 
-// `size` stored bytes from byte `offset` of the tensor on, as they are. The pieces have one type. Throws Error.
-void read_stored_bytes(const Plan& plan, const SourceTensor& source, std::int64_t offset, std::int64_t size, std::byte* bytes);
+// `size` stored bytes from byte `offset` of the tensor on, as they are, in `raw`. The pieces have one type. Throws Error.
+const std::byte* read_stored_bytes(const Plan& plan, const SourceTensor& source, std::int64_t offset, std::int64_t size, PageBuffer& raw);
 
 }  // namespace crucible

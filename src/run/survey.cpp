@@ -15,10 +15,10 @@ struct SurveyWorker {
   std::vector<std::uint64_t> counts;
 };
 
-// A tile of a merge job of the plan.
-struct SurveyTile {
+// A chunk of a merge job of the plan.
+struct SurveyChunk {
   std::size_t job = 0;  // index into PlanSurvey::jobs
-  std::int64_t tile = 0;
+  std::int64_t chunk = 0;
 };
 
 class SurveyRun {
@@ -52,30 +52,33 @@ class SurveyRun {
 
   void skip_unwanted(int pass) {
     while (next_.job < survey_.jobs.size() &&
-           (next_.tile >= plan_.jobs[survey_.jobs[next_.job]].tiling.tiles || !survey_.survey->wants(pass, next_.job))) {
+           (next_.chunk >= plan_.jobs[survey_.jobs[next_.job]].tiling.chunks() || !survey_.survey->wants(pass, next_.job))) {
       next_ = {next_.job + 1, 0};
     }
   }
 
-  bool next_tile(int pass, SurveyTile& tile) {
+  bool next_chunk(int pass, SurveyChunk& chunk) {
     const std::lock_guard lock(mutex_);
     if (failure_ || next_.job == survey_.jobs.size()) return false;
-    tile = next_;
-    ++next_.tile;
+    chunk = next_;
+    ++next_.chunk;
     skip_unwanted(pass);
     return true;
   }
 
   void work(int pass, SurveyWorker& worker) {
     try {
-      SurveyTile at;
-      while (next_tile(pass, at)) {
+      SurveyChunk at;
+      while (next_chunk(pass, at)) {
         if (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) {
           throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
         }
         const Job& job = plan_.jobs[survey_.jobs[at.job]];
-        const Tile tile = job.tiling.tile(at.tile);
-        survey_.survey->see(pass, at.job, tile, reader_.read(job, tile, worker.buffers), worker.counts.data(), worker.scratch);
+        job.tiling.for_tiles_of_chunk(at.chunk, [&](const Tile& tile) {
+          if (!survey_.survey->wants_tile(at.job, tile)) return;
+          survey_.survey->see(pass, at.job, tile, reader_.read(job, tile, worker.buffers), worker.counts.data(), worker.scratch);
+        });
+        reader_.add_bytes_read(worker.buffers);
       }
     } catch (...) {
       const std::lock_guard lock(mutex_);
@@ -89,7 +92,7 @@ class SurveyRun {
   TileReader& reader_;
   std::vector<SurveyWorker> workers_;
   std::mutex mutex_;
-  SurveyTile next_;
+  SurveyChunk next_;
   std::exception_ptr failure_;
 };
 

@@ -10,7 +10,7 @@ namespace crucible {
 
 std::int64_t hash_chunk_bytes(const Job& job) noexcept {
   if (job.kind == Job::Kind::kCopy) return kCopyChunk;
-  return std::max<std::int64_t>(job.tiling.tile_elems, 1) * (facts(job.info.dtype).bits / 8);
+  return std::max<std::int64_t>(job.tiling.chunk_elems(), 1) * (facts(job.info.dtype).bits / 8);
 }
 
 TensorHashes::TensorHashes(const Plan& plan) : plan_(plan) {

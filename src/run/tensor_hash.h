@@ -1,7 +1,7 @@
 // Hashes of tensors, taken of their bytes while these pass by.
 //
 // A tensor's hash is XXH3-128 over the XXH3-128 (16 big-endian bytes) of each of its chunks, in order; a chunk is what is written at
-// once: the bytes of a tile of a merge, kCopyChunk bytes of a copy, less at the end. So the order of the writes does not matter.
+// once: the bytes of a chunk of tiles of a merge, kCopyChunk bytes of a copy, less at the end. So the order of the writes does not matter.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace crucible {
 
-inline constexpr std::int64_t kCopyChunk = std::int64_t{1} << 20;
+inline constexpr std::int64_t kCopyChunk = std::int64_t{1} << 17;
 
 // Of a job's output; the last chunk may be shorter.
 std::int64_t hash_chunk_bytes(const Job& job) noexcept;

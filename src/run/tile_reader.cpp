@@ -23,10 +23,8 @@ TileInputs TileReader::read(const Job& job, const Tile& tile, TileBuffers& buffe
 }
 
 const std::byte* TileReader::read_bytes(const SourceTensor& source, std::int64_t offset, std::int64_t size, TileBuffers& buffers) {
-  std::byte* raw = buffers.raw_bytes(size);
-  read_stored_bytes(plan_, source, offset, size, raw);
-  bytes_read_ += size;
-  return raw;
+  buffers.bytes_read += size;
+  return read_stored_bytes(plan_, source, offset, size, buffers.raw);
 }
 
 const std::byte* TileReader::convert(const Job& job, std::int64_t offset, std::int64_t size, TileBuffers& buffers) {
@@ -35,9 +33,10 @@ const std::byte* TileReader::convert(const Job& job, std::int64_t offset, std::i
   if (buffers.inputs.empty()) buffers.inputs.resize(1);
   std::vector<float>& values = buffers.inputs.front();
   if (values.size() < static_cast<std::size_t>(count)) values.resize(static_cast<std::size_t>(count));
-  bytes_read_ += read_floats(plan_, job.sources.front(), offset / elem, count, values.data(), buffers.raw);
+  buffers.bytes_read += read_floats(plan_, job.sources.front(), offset / elem, count, values.data(), buffers.raw);
   const std::int64_t before = simd::count_nonfinite(values.data(), count);
-  std::byte* raw = buffers.raw_bytes(size);
+  if (buffers.converted.size() < static_cast<std::size_t>(size)) buffers.converted.resize(static_cast<std::size_t>(size));
+  std::byte* raw = buffers.converted.data();
   if (store_floats(job.info.dtype, values.data(), raw, count).nonfinite > before) {
     throw Error(ErrorCode::kNumeric, fmt::format("tensor {} has values that {} cannot hold; use a wider out_dtype",
                                                  printable(job.info.name), facts(job.info.dtype).torch_name));
@@ -48,8 +47,7 @@ const std::byte* TileReader::convert(const Job& job, std::int64_t offset, std::i
 const float* TileReader::read_input(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, std::vector<float>& values,
                                     TileBuffers& buffers) {
   values.resize(static_cast<std::size_t>(tile_elems));
-  buffers.raw_bytes(tile_elems * (facts(source.tensor->info.dtype).bits / 8));
-  bytes_read_ += read_floats(plan_, source, tile.begin, tile.count, values.data(), buffers.raw);
+  buffers.bytes_read += read_floats(plan_, source, tile.begin, tile.count, values.data(), buffers.raw);
   return values.data();
 }
 

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "io/page_buffer.h"
 #include "methods/kernel.h"
 #include "plan/plan.h"
 
@@ -15,12 +17,9 @@ namespace crucible {
 struct TileBuffers {
   std::vector<std::vector<float>> inputs;
   std::vector<const float*> models;
-  std::vector<std::byte> raw;
-
-  std::byte* raw_bytes(std::int64_t size) {
-    if (raw.size() < static_cast<std::size_t>(size)) raw.resize(static_cast<std::size_t>(size));
-    return raw.data();
-  }
+  PageBuffer raw;  // of the files
+  std::vector<std::byte> converted;
+  std::int64_t bytes_read = 0;  // of the files, not yet added to the reader's
 };
 
 // Thread-safe; each thread brings its own buffers.
@@ -29,11 +28,13 @@ class TileReader {
   explicit TileReader(const Plan& plan) : plan_(plan) {}
 
   TileInputs read(const Job& job, const Tile& tile, TileBuffers& buffers);
-  // Stored bytes of a tensor, as they are, into buffers.raw.
+  // Stored bytes of a tensor, as they are.
   const std::byte* read_bytes(const SourceTensor& source, std::int64_t offset, std::int64_t size, TileBuffers& buffers);
-  // Bytes of a copy in the type of the output, into buffers.raw. Throws Error where a finite value becomes infinite.
+  // Bytes of a copy in the type of the output. Throws Error where a finite value becomes infinite.
   const std::byte* convert(const Job& job, std::int64_t offset, std::int64_t size, TileBuffers& buffers);
 
+  // Moves the buffers' count of bytes to that of all threads. Once a chunk: threads would wait for each other's counter otherwise.
+  void add_bytes_read(TileBuffers& buffers) noexcept { bytes_read_ += std::exchange(buffers.bytes_read, 0); }
   std::int64_t bytes_read() const noexcept { return bytes_read_.load(); }
 
  private:

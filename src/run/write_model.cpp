@@ -15,6 +15,7 @@
 #include "base/text_util.h"
 #include "checkpoint/companions.h"
 #include "io/file.h"
+#include "io/page_buffer.h"
 #include "run/content_hash.h"
 #include "run/tensor_hash.h"
 
@@ -90,10 +91,10 @@ class CompareSink final : public TileSink {
   void write(const Job& job, int file, std::int64_t offset, const void* data, std::size_t size) override {
     const auto& in = files_[static_cast<std::size_t>(file)];
     if (in == nullptr) return;
-    thread_local std::vector<std::byte> there;
-    there.resize(size);
-    in->read_at(offset, there.data(), size);
-    const bool same = std::memcmp(there.data(), data, size) == 0;
+    thread_local PageBuffer buffer;
+    std::byte* there = buffer.place(offset, static_cast<std::int64_t>(size));
+    in->read_at(offset, there, size);
+    const bool same = std::memcmp(there, data, size) == 0;
     const std::lock_guard lock(mutex_);
     comparison_.bytes_compared += static_cast<std::int64_t>(size);
     if (!same && seen_.insert(job.info.name).second) comparison_.differing.push_back(job.info.name);

@@ -22,7 +22,8 @@ struct ElectCall {
   const double* scales;
   const double* weights;
   bool normalize;
-  double tiny;  // a sum of weights no larger than this is rounding around zero
+  double tiny;        // a sum of weights no larger than this is rounding around zero
+  bool exact_shares;  // every sum of weights is a power of two, or counts as zero: dividing is multiplying by its inverse
   double factor;
   bool zero_is_plus;
   std::int64_t* conflicts;
@@ -166,14 +167,19 @@ std::int64_t StoreF16(const float* in, void* out, std::int64_t n) {
   return bad;
 }
 
+// The largest stored magnitude is looked for in passing; what reaches the limit is counted again, which is rare.
 std::int64_t StoreBF16(const float* in, void* out, std::int64_t n) {
   auto* p = static_cast<std::byte*>(out);
-  std::int64_t bad = 0;
+  std::uint16_t largest = 0;
   for (std::int64_t i = 0; i < n; ++i) {
     const std::uint16_t h = float_to_bfloat(in[i]);
     std::memcpy(p + 2 * i, &h, 2);
-    bad += (h & 0x7FFFu) >= 0x7F7Fu ? 1 : 0;
+    const auto magnitude = static_cast<std::uint16_t>(h & 0x7FFFu);
+    largest = magnitude > largest ? magnitude : largest;
   }
+  if (largest < 0x7F7Fu) return 0;
+  std::int64_t bad = 0;
+  for (std::int64_t i = 0; i < n; ++i) bad += (float_to_bfloat(in[i]) & 0x7FFFu) >= 0x7F7Fu ? 1 : 0;
   return bad;
 }
 
@@ -247,8 +253,42 @@ HWY_INLINE void add_to_base(const float* base, const double* sum, float* HWY_RES
   }
 }
 
+// The sum over kModels models in one loop, without memory for what is between; factor and divisor are 1.
+template <int kModels>
+HWY_INLINE void plain_sum(const float* base, const float* const* x, const double* w, float* HWY_RESTRICT out, std::int64_t n) {
+  const float* from[kModels];
+  double weight[kModels];
+  for (int j = 0; j < kModels; ++j) {
+    from[j] = x[j];
+    weight[j] = w[j];
+  }
+  const auto sum_of = [&](std::int64_t k) HWY_ATTR {
+    double sum = weight[0] * static_cast<double>(from[0][k]);
+    for (int j = 1; j < kModels; ++j) sum += weight[j] * static_cast<double>(from[j][k]);
+    return sum;
+  };
+  if (base == nullptr) {
+    for (std::int64_t k = 0; k < n; ++k) out[k] = static_cast<float>(sum_of(k));
+    return;
+  }
+  for (std::int64_t k = 0; k < n; ++k) {
+    const double sum = sum_of(k);
+    const float moved = static_cast<float>(static_cast<double>(base[k]) + sum);
+    out[k] = sum == 0.0 ? base[k] : moved;
+  }
+}
+
 void WeightedSum(const float* base, const float* const* x, const double* w, std::int64_t models, double factor, double divisor,
                  float* HWY_RESTRICT out, std::int64_t n) {
+  if (factor == 1.0 && divisor == 1.0) {
+    switch (models) {
+      case 1: return plain_sum<1>(base, x, w, out, n);
+      case 2: return plain_sum<2>(base, x, w, out, n);
+      case 3: return plain_sum<3>(base, x, w, out, n);
+      case 4: return plain_sum<4>(base, x, w, out, n);
+      default: break;
+    }
+  }
   double sum[kBlock];
   for (std::int64_t i = 0; i < n; i += kBlock) {
     const std::int64_t m = n - i < kBlock ? n - i : kBlock;
@@ -357,7 +397,12 @@ HWY_INLINE void elect_some(const float* base, const float* const* x, std::int64_
         won[j] = hn::Add(won[j], hn::VecFromMask(di, hn::RebindMask(di, wins)));
       }
     }
-    if (c.normalize) mixed = hn::Div(mixed, hn::IfThenElse(hn::Le(hn::Abs(divisor), hn::Set(d, c.tiny)), hn::Set(d, 1.0), divisor));
+    if (c.normalize) {
+      const V share = hn::IfThenElse(hn::Le(hn::Abs(divisor), hn::Set(d, c.tiny)), hn::Set(d, 1.0), divisor);
+      // The inverse of a power of two: its exponent mirrored.
+      const auto inverse = hn::BitCast(d, hn::Sub(hn::Set(di, std::int64_t{0x7FE0000000000000}), hn::BitCast(di, share)));
+      mixed = c.exact_shares ? hn::Mul(mixed, inverse) : hn::Div(mixed, share);
+    }
     mixed = hn::Mul(mixed, hn::Set(d, c.factor));
     // A NaN is on no side; dropping it would hide a damaged input.
     mixed = hn::IfThenElse(hn::IsNaN(sum), sum, mixed);
@@ -451,7 +496,7 @@ struct PhiloxState {
   }
 };
 
-// Two vectors at a time: the steps of one wait for its multiplications, those of two overlap.
+// Two vectors at a time: the steps of one wait for its multiplications, those of two overlap. With four the registers do not suffice.
 HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
   const DPhilox d;
   const auto lanes = static_cast<int>(hn::Lanes(d));
@@ -540,13 +585,40 @@ void weighted_sum(const float* base, std::span<const float* const> x, std::span<
   HWY_DYNAMIC_DISPATCH(WeightedSum)(base, x.data(), weights.data(), static_cast<std::int64_t>(x.size()), factor, divisor, out, n);
 }
 
+namespace {
+
+// Is every sum of some of the weights a power of two, or as good as zero?
+bool has_exact_shares(std::span<const double> weights, double tiny) {
+  constexpr std::size_t kMost = 4;
+  if (weights.size() > kMost) return false;
+  for (unsigned some = 1; some < 1u << weights.size(); ++some) {
+    double sum = 0;
+    for (std::size_t j = 0; j < weights.size(); ++j) sum += (some >> j & 1) != 0 ? weights[j] : 0.0;
+    int exponent = 0;
+    const bool power = std::isnormal(sum) && std::frexp(sum, &exponent) == 0.5 && std::abs(exponent) < 1000;
+    if (!power && !(std::abs(sum) <= tiny)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 void elect(const float* base, std::span<const float* const> x, const Election& e, float* out, std::int64_t n,
            ElectionCounts& counts) noexcept {
   double total = 0;
   for (const double w : e.weights) total += w < 0 ? -w : w;
   constexpr double kRounding = 1e-12;
-  const ElectCall call{e.scales.data(), e.weights.data(),  e.normalize,         kRounding * total,       e.factor,
-                       e.zero_is_plus,  &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
+  const double tiny = kRounding * total;
+  const ElectCall call{.scales = e.scales.data(),
+                       .weights = e.weights.data(),
+                       .normalize = e.normalize,
+                       .tiny = tiny,
+                       .exact_shares = e.normalize && has_exact_shares(e.weights, tiny),
+                       .factor = e.factor,
+                       .zero_is_plus = e.zero_is_plus,
+                       .conflicts = &counts.conflicts,
+                       .votes = counts.votes.data(),
+                       .votes_lost = counts.votes_lost.data()};
   HWY_DYNAMIC_DISPATCH(Elect)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 

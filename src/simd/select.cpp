@@ -167,24 +167,33 @@ void MagnitudeDigits(const float* x, int shift, std::uint16_t* HWY_RESTRICT digi
   for (std::int64_t i = 0; i < n; ++i) digits[i] = static_cast<std::uint16_t>(magnitude_of(x[i]) >> shift);
 }
 
-std::int64_t PickMagnitudes(const float* x, int shift, std::uint32_t digit, std::uint32_t* HWY_RESTRICT found, std::int64_t n) {
+std::int64_t PickMagnitudes(const float* x, std::uint32_t low, std::uint32_t high, std::uint32_t* HWY_RESTRICT found, std::int64_t& above,
+                            std::int64_t n) {
   const D32 d;
   const std::int64_t lanes = lane_count();
-  const auto below = hn::Set(d, static_cast<std::int32_t>(digit << shift) - 1);
-  const auto high = hn::Set(d, static_cast<std::int32_t>((digit << shift) | ((1u << shift) - 1)));
+  const auto below = hn::Set(d, static_cast<std::int32_t>(low) - 1);
+  const auto last = hn::Set(d, static_cast<std::int32_t>(high));
+  auto greater = hn::Zero(d);  // -1 for each, in lanes
   std::int64_t count = 0;
   std::int64_t at = 0;
   for (; at + kWord <= n; at += kWord) {
     std::uint64_t word = 0;
     for (std::int64_t k = 0; k < kWord; k += lanes) {
       const auto magnitude = load_magnitudes(x + at + k);
-      word |= bits_of_mask(d, hn::AndNot(hn::Gt(magnitude, high), hn::Gt(magnitude, below))) << k;
+      const auto over = hn::Gt(magnitude, last);
+      greater = hn::Add(greater, hn::VecFromMask(d, over));
+      word |= bits_of_mask(d, hn::AndNot(over, hn::Gt(magnitude, below))) << k;
     }
     for (; word != 0; word &= word - 1) found[count++] = magnitude_of(x[at + std::countr_zero(word)]);
   }
+  std::int32_t each[hn::MaxLanes(D32())];
+  hn::StoreU(greater, d, each);
+  above = 0;
+  for (std::int64_t k = 0; k < lanes; ++k) above -= each[k];
   for (; at < n; ++at) {
     const std::uint32_t magnitude = magnitude_of(x[at]);
-    if (magnitude >> shift == digit) found[count++] = magnitude;
+    if (magnitude >= low && magnitude <= high) found[count++] = magnitude;
+    above += magnitude > high ? 1 : 0;
   }
   return count;
 }
@@ -323,8 +332,9 @@ std::int64_t count_magnitude(const float* x, std::uint32_t magnitude, std::int64
 void magnitude_digits(const float* x, int shift, std::uint16_t* digits, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(MagnitudeDigits)(x, shift, digits, n);
 }
-std::int64_t pick_magnitudes(const float* x, int shift, std::uint32_t digit, std::uint32_t* found, std::int64_t n) noexcept {
-  return HWY_DYNAMIC_DISPATCH(PickMagnitudes)(x, shift, digit, found, n);
+std::int64_t pick_magnitudes(const float* x, std::uint32_t low, std::uint32_t high, std::uint32_t* found, std::int64_t& above,
+                             std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(PickMagnitudes)(x, low, high, found, above, n);
 }
 std::int64_t count_drawn(const std::uint32_t* tagged, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(CountDrawn)(tagged, n); }
 std::uint32_t largest_count(const std::uint32_t* counts, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(LargestCount)(counts, n); }

@@ -29,9 +29,10 @@ std::int64_t mark_band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner,
 std::int64_t count_magnitude(const float* x, std::uint32_t magnitude, std::int64_t n) noexcept;
 // Writes magnitude >> shift of every element.
 void magnitude_digits(const float* x, int shift, std::uint16_t* digits, std::int64_t n) noexcept;
-// Writes the magnitudes of the elements with magnitude >> shift == digit, one after the other, and returns how many there are.
-// `found` has room for n.
-std::int64_t pick_magnitudes(const float* x, int shift, std::uint32_t digit, std::uint32_t* found, std::int64_t n) noexcept;
+// Writes the magnitudes in [low, high], one after the other, and returns how many there are. `found` has room for n (2^31 at most);
+// `above` becomes the number of magnitudes greater than high.
+std::int64_t pick_magnitudes(const float* x, std::uint32_t low, std::uint32_t high, std::uint32_t* found, std::int64_t& above,
+                             std::int64_t n) noexcept;
 
 // The largest magnitude, and the smallest that is not 0 (2^32 - 1 where all are).
 struct MagnitudeRange {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
@@ -51,6 +52,36 @@ HWY_INLINE double exp_of(double x) {
   return x == x ? scaled : x;
 }
 
+// exp of x in [-1/4, 0], without a reduction: exp(-1/8) times the Taylor series around -1/8; the rest is below 2^-57.
+HWY_INLINE double exp_near_zero(double x) {
+  constexpr double kMiddle = 0x1.c3d6a24ed8222p-1;  // exp(-1/8)
+  const double r = x + 0.125;
+  double p = 1.0 / 3628800.0;
+  p = p * r + 1.0 / 362880.0;
+  p = p * r + 1.0 / 40320.0;
+  p = p * r + 1.0 / 5040.0;
+  p = p * r + 1.0 / 720.0;
+  p = p * r + 1.0 / 120.0;
+  p = p * r + 1.0 / 24.0;
+  p = p * r + 1.0 / 6.0;
+  p = p * r + 0.5;
+  return kMiddle + kMiddle * (r + r * r * p);
+}
+
+// (1 + u) ln(1 + u) - u for |u| <= 2^-6: u^2/2 - u^3/6 + u^4/12 - ..., the rest is below 2^-54 of it. No digits cancel.
+HWY_INLINE double entropy_of_ratio(double u) {
+  double p = 1.0 / 90.0;
+  p = 1.0 / 72.0 - p * u;
+  p = 1.0 / 56.0 - p * u;
+  p = 1.0 / 42.0 - p * u;
+  p = 1.0 / 30.0 - p * u;
+  p = 1.0 / 20.0 - p * u;
+  p = 1.0 / 12.0 - p * u;
+  p = 1.0 / 6.0 - p * u;
+  p = 0.5 - p * u;
+  return u * u * p;
+}
+
 // ln(1 + u) for u > -1 where 1 + u is normal; where 1 + u is near 1, u keeps all its digits.
 HWY_INLINE double log_of_one_plus(double u) {
   constexpr std::uint64_t kSqrtHalf = 0x3FE6A09E667F3BCDu;
@@ -95,22 +126,36 @@ HWY_INLINE void add_to_lanes(const double* values, std::int64_t n, double* lanes
   for (int k = 0; i + k < n; ++k) lanes[k] += values[i + k];
 }
 
-float Largest(const float* x, std::int64_t n) {
-  float lanes[kLanes];
-  for (float& lane : lanes) lane = -std::numeric_limits<float>::infinity();
+// The first in the order `before` of the values and of `none`; NaN is passed over.
+template <typename T, typename Before>
+HWY_INLINE T extreme(const T* x, std::int64_t n, T none, const Before& before) {
+  T lanes[kLanes];
+  for (T& lane : lanes) lane = none;
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (int k = 0; k < kLanes; ++k) lanes[k] = x[i + k] > lanes[k] ? x[i + k] : lanes[k];
+    for (int k = 0; k < kLanes; ++k) lanes[k] = before(x[i + k], lanes[k]) ? x[i + k] : lanes[k];
   }
-  for (int k = 0; i + k < n; ++k) lanes[k] = x[i + k] > lanes[k] ? x[i + k] : lanes[k];
-  return *std::max_element(lanes, lanes + kLanes);
+  for (int k = 0; i + k < n; ++k) lanes[k] = before(x[i + k], lanes[k]) ? x[i + k] : lanes[k];
+  for (int k = 1; k < kLanes; ++k) lanes[0] = before(lanes[k], lanes[0]) ? lanes[k] : lanes[0];
+  return lanes[0];
+}
+
+float Largest(const float* x, std::int64_t n) {
+  return extreme(x, n, -std::numeric_limits<float>::infinity(), [](float a, float b) HWY_ATTR { return a > b; });
 }
 
 double ExpAndSum(const float* x, double shift, double* HWY_RESTRICT out, std::int64_t n) {
   double lanes[kLanes] = {};
   for (std::int64_t at = 0; at < n; at += kBlock) {
     const std::int64_t m = std::min(n - at, kBlock);
-    for (std::int64_t k = 0; k < m; ++k) out[at + k] = exp_of(static_cast<double>(x[at + k]) - shift);
+    // NaN is passed over here, and stays NaN in both series.
+    const auto lowest =
+        static_cast<double>(extreme(x + at, m, std::numeric_limits<float>::infinity(), [](float a, float b) HWY_ATTR { return a < b; }));
+    if (lowest - shift >= -0.25) {
+      for (std::int64_t k = 0; k < m; ++k) out[at + k] = exp_near_zero(static_cast<double>(x[at + k]) - shift);
+    } else {
+      for (std::int64_t k = 0; k < m; ++k) out[at + k] = exp_of(static_cast<double>(x[at + k]) - shift);
+    }
     add_to_lanes(out + at, m, lanes);
   }
   return add_lanes(lanes);
@@ -123,11 +168,21 @@ double Divergence(const double* e, double e_sum, const double* f, double f_sum, 
   const double f_factor = 1.0 / f_sum;
   for (std::int64_t at = 0; at < n; at += kBlock) {
     const std::int64_t m = std::min(n - at, kBlock);
+    double q[kBlock];
     for (std::int64_t k = 0; k < m; ++k) {
-      const double p = e[at + k] * e_factor + floor;
-      const double q = f[at + k] * f_factor + floor;
-      const double difference = p - q;
-      terms[k] = p * log_of_one_plus(difference / q) - difference;
+      q[k] = f[at + k] * f_factor + floor;
+      terms[k] = (e[at + k] * e_factor + floor - q[k]) / q[k];
+    }
+    // p ln(p / q) - (p - q) with p = q (1 + u).
+    const auto greater = [](double a, double b) HWY_ATTR { return a > b; };
+    const auto less = [](double a, double b) HWY_ATTR { return a < b; };
+    if (extreme(terms, m, 0.0, greater) <= 0x1p-6 && extreme(terms, m, 0.0, less) >= -0x1p-6) {
+      for (std::int64_t k = 0; k < m; ++k) terms[k] = q[k] * entropy_of_ratio(terms[k]);
+    } else {
+      for (std::int64_t k = 0; k < m; ++k) {
+        const double p = e[at + k] * e_factor + floor;
+        terms[k] = p * log_of_one_plus(terms[k]) - (p - q[k]);
+      }
     }
     add_to_lanes(terms, m, lanes);
   }

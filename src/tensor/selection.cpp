@@ -1,8 +1,12 @@
 #include "tensor/selection.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
-#include <optional>
+#include <numeric>
+#include <utility>
+
+#include "base/checked.h"
 
 namespace crucible {
 namespace {
@@ -13,8 +17,47 @@ constexpr std::int64_t kChunk = 4096;  // elements whose digits stay in the firs
 constexpr std::int64_t kValueSlots = 8;
 constexpr int kCountBits = 40;
 constexpr std::uint64_t kTooMany = ~std::uint64_t{0};  // in the first slot
-// With more tiles the values would need more counters than a pass has.
-constexpr std::int64_t kMostTiles = kFineBuckets / kValueSlots;
+// With more tiles the values would need more counters (8 bytes in a slot) than they are worth.
+constexpr std::int64_t kMostTiles = std::int64_t{1} << 14;
+
+// One tile of so many is looked at to find about where the cuts lie; with few tiles the look costs as much as it saves.
+constexpr std::int64_t kSampleStride = 16;
+constexpr std::int64_t kFewTiles = 4 * kSampleStride;
+// Buckets of a window on each side of the place: 7 % of the magnitude. A tile keeps a sixteenth of its elements at most: about 4 % lie in
+// the window where all magnitudes differ, and more where many are equal.
+constexpr std::uint32_t kWindowReach = 18;
+constexpr std::int64_t kWindowBuckets = 2 * kWindowReach + 1;
+constexpr std::int64_t kKeptOfTile = 16;
+
+// Counts values that may be equal, a limited number of different ones.
+class ValueCounts {
+ public:
+  static constexpr std::int64_t kMost = 1024;
+
+  // Is there room?
+  bool add(std::uint32_t value) noexcept {
+    std::size_t at = value * 0x9E3779B1u >> (32 - kBits);
+    while (slots_[at].count != 0 && slots_[at].value != value) at = (at + 1) % kSlots;
+    if (slots_[at].count++ > 0) return true;
+    slots_[at].value = value;
+    used_[static_cast<std::size_t>(number_++)] = static_cast<std::uint16_t>(at);
+    return number_ < kMost;
+  }
+  std::int64_t number() const noexcept { return number_; }
+  std::vector<ValueCount> values() const {
+    std::vector<ValueCount> all;
+    all.reserve(static_cast<std::size_t>(number_));
+    for (std::int64_t i = 0; i < number_; ++i) all.push_back(slots_[used_[static_cast<std::size_t>(i)]]);
+    return all;
+  }
+
+ private:
+  static constexpr int kBits = 11;
+  static constexpr std::size_t kSlots = std::size_t{1} << kBits;
+  std::array<ValueCount, kSlots> slots_{};
+  std::array<std::uint16_t, kMost> used_{};
+  std::int64_t number_ = 0;
+};
 
 void note_value(std::uint64_t* slots, std::uint32_t digit) noexcept {
   const std::uint64_t value = std::uint64_t{digit} + 1;
@@ -36,14 +79,27 @@ std::optional<std::uint64_t> noted_count(std::span<const std::uint64_t> slots, s
   return 0;
 }
 
+// Calls see(found magnitudes, how many) for the magnitudes in [low, high], and returns how many are greater.
+template <typename See>
+std::int64_t for_each_between(const float* x, std::int64_t n, std::uint32_t low, std::uint32_t high, const See& see) noexcept {
+  std::uint32_t found[kChunk];
+  std::int64_t all_above = 0;
+  for (std::int64_t at = 0; at < n; at += kChunk) {
+    std::int64_t above = 0;
+    const std::int64_t m = simd::pick_magnitudes(x + at, low, high, found, above, std::min(kChunk, n - at));
+    all_above += above;
+    see(found, m);
+  }
+  return all_above;
+}
+
 // Calls see(fine digit) for each element of a coarse bucket.
 template <typename See>
 void for_each_fine(const float* x, std::int64_t n, std::uint32_t bucket, const See& see) noexcept {
-  std::uint32_t found[kChunk];
-  for (std::int64_t at = 0; at < n; at += kChunk) {
-    const std::int64_t m = simd::pick_magnitudes(x + at, kCoarseShift, bucket, found, std::min(kChunk, n - at));
+  const std::uint32_t low = bucket << kCoarseShift;
+  for_each_between(x, n, low, low | static_cast<std::uint32_t>(kFineBuckets - 1), [&see](const std::uint32_t* found, std::int64_t m) {
     for (std::int64_t i = 0; i < m; ++i) see(found[i] & static_cast<std::uint32_t>(kFineBuckets - 1));
-  }
+  });
 }
 
 // The bucket in which the running count, from the top, reaches `take`; `above` becomes the count before it.
@@ -84,6 +140,11 @@ void RankCut::see_coarse(std::span<const std::uint64_t> counts) noexcept {
   bucket_ = static_cast<std::uint32_t>(find_from_top(counts, take_, above_));
 }
 
+void RankCut::see_bucket(std::uint32_t bucket, std::int64_t above) noexcept {
+  bucket_ = bucket;
+  above_ = above;
+}
+
 void RankCut::see_fine(std::span<const std::uint64_t> counts) noexcept {
   if (take_ <= 0) {
     magnitude_ = std::numeric_limits<std::uint32_t>::max();  // nothing reaches it
@@ -96,49 +157,113 @@ void RankCut::see_fine(std::span<const std::uint64_t> counts) noexcept {
   take_equal_ = std::clamp<std::int64_t>(take_ - above_ - above_inside, 0, equal_);
 }
 
-void RankCut::see_ties(std::span<const std::uint64_t> per_tile) {
-  before_.resize(per_tile.size());
-  std::int64_t sum = 0;
-  for (std::size_t i = 0; i < per_tile.size(); ++i) {
-    before_[i] = sum;
-    sum += static_cast<std::int64_t>(per_tile[i]);
+void RankCut::see_ties(std::span<const std::uint64_t> each, std::int64_t first, std::int64_t before) noexcept {
+  std::int64_t left = take_equal_ - before;
+  last_tile_ = first;
+  for (const std::uint64_t count : each) {
+    if (static_cast<std::int64_t>(count) >= left) break;
+    left -= static_cast<std::int64_t>(count);
+    ++last_tile_;
   }
+  ties_of_last_ = left;
 }
 
 std::int64_t RankCut::ties_to_take(std::int64_t tile) const noexcept {
-  if (before_.empty()) return take_equal_ > 0 ? std::numeric_limits<std::int64_t>::max() : 0;
-  return std::max<std::int64_t>(0, take_equal_ - before_[static_cast<std::size_t>(tile)]);
+  constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
+  if (last_tile_ < 0) return take_equal_ > 0 ? kAll : 0;
+  return tile < last_tile_ ? kAll : tile == last_tile_ ? ties_of_last_ : 0;
 }
 
-RankCuts::RankCuts(const std::vector<std::int64_t>& takes, std::int64_t tiles, Ties ties) : tiles_(tiles), ties_(ties) {
-  for (const std::int64_t take : takes) cuts_.emplace_back(take);
+std::int64_t share_of(double share, std::int64_t n) noexcept {
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(share * static_cast<double>(n)), 0, n);
 }
 
-bool RankCuts::notes_values() const noexcept { return ties_ == Ties::kByIndex && tiles_ <= kMostTiles; }
+RankCuts::RankCuts(Spec spec) : spec_(std::move(spec)) {
+  if (spec_.share_of_nonzero) spec_.takes = {0};
+  for (const std::int64_t take : spec_.takes) cuts_.emplace_back(take);
+  if (spec_.tiles >= kFewTiles && window_bytes() <= spec_.keep_budget_bytes) stage_ = Stage::kSample;
+}
 
-std::int64_t RankCuts::second_size() const noexcept { return kFineBuckets + (notes_values() ? tiles_ * kValueSlots : 0); }
+bool RankCuts::wants(std::int64_t tile) const noexcept {
+  if (stage_ == Stage::kSample) return tile % kSampleStride == 0;
+  if (stage_ != Stage::kTieTiles) return true;
+  return std::any_of(cuts_.begin(), cuts_.end(), [&](const RankCut& c) { return c.needs_ties() && c.last_tile() == tile / group(); });
+}
 
-std::int64_t RankCuts::count_size(int pass) const noexcept {
+std::int64_t RankCuts::group() const noexcept { return std::max<std::int64_t>(1, ceil_div(spec_.tiles, kMostTiles)); }
+
+bool RankCuts::notes_values() const noexcept { return spec_.ties == Ties::kByIndex && spec_.tiles <= kMostTiles; }
+
+std::int64_t RankCuts::second_size() const noexcept { return kFineBuckets + (notes_values() ? spec_.tiles * kValueSlots : 0); }
+
+std::int64_t RankCuts::count_size() const noexcept {
   const auto cuts = static_cast<std::int64_t>(cuts_.size());
-  return pass == 0 ? kCoarseBuckets : pass == 1 ? cuts * second_size() : cuts * tiles_;
+  const std::int64_t zeros = spec_.share_of_nonzero ? 1 : 0;  // the first counter
+  switch (stage_) {
+    case Stage::kSample:
+    case Stage::kCoarse: return zeros + kCoarseBuckets;
+    case Stage::kWindow: return zeros + cuts * (1 + kWindowBuckets);
+    case Stage::kFine: return cuts * second_size();
+    case Stage::kTies: return cuts * ceil_div(spec_.tiles, group());
+    case Stage::kTieTiles: return cuts * group();
+  }
+  return 0;
 }
 
-void RankCuts::reduce(int pass, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) const noexcept {
-  if (pass == 0) return count_coarse(x, n, counts);
-  for (const RankCut& cut : cuts_) {
-    if (pass == 1 && notes_values()) {
-      std::uint64_t* slots = counts + kFineBuckets + tile * kValueSlots;
-      for_each_fine(x, n, cut.coarse_bucket(), [counts, slots](std::uint32_t digit) {
-        ++counts[digit];
-        if (slots[0] != kTooMany) note_value(slots, digit);
-      });
-    } else if (pass == 1) {
-      count_fine(x, n, cut.coarse_bucket(), counts);
-    } else {
-      counts[tile] += count_equal(x, n, cut.magnitude());
+void RankCuts::reduce(std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
+  if (!wants(tile)) return;
+  // Zeros are told from the smallest numbers by the lower bits only.
+  if (spec_.share_of_nonzero && stage_ <= Stage::kCoarse) *counts++ += count_equal(x, n, 0);
+  if (stage_ == Stage::kSample || stage_ == Stage::kCoarse) return count_coarse(x, n, counts);
+  for (std::size_t c = 0; c < cuts_.size(); ++c) {
+    switch (stage_) {
+      case Stage::kWindow:
+        reduce_window(c, tile, x, n, counts);
+        counts += 1 + kWindowBuckets;
+        break;
+      case Stage::kFine:
+        reduce_fine(cuts_[c], tile, x, n, counts);
+        counts += second_size();
+        break;
+      case Stage::kTies:
+        counts[tile / group()] += count_equal(x, n, cuts_[c].magnitude());
+        counts += ceil_div(spec_.tiles, group());
+        break;
+      default:
+        if (cuts_[c].last_tile() == tile / group()) counts[tile % group()] += count_equal(x, n, cuts_[c].magnitude());
+        counts += group();
     }
-    counts += pass == 1 ? second_size() : tiles_;
   }
+}
+
+void RankCuts::reduce_window(std::size_t c, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
+  Window& window = windows_[c];
+  ValueCounts kept;
+  const std::int64_t most = std::min(spec_.tile_elems / kKeptOfTile, ValueCounts::kMost);
+  bool room = true;
+  const auto count = [&](std::uint32_t value, std::uint64_t times) { counts[1 + (value >> kCoarseShift) - window.first] += times; };
+  *counts +=
+      static_cast<std::uint64_t>(for_each_between(x, n, window.low(), window.high(), [&](const std::uint32_t* found, std::int64_t m) {
+        std::int64_t i = 0;
+        for (; room && i < m; ++i) room = kept.add(found[i]) && kept.number() <= most;
+        for (; i < m; ++i) count(found[i], 1);
+      }));
+  std::vector<ValueCount> values = kept.values();
+  if (room) {
+    window.values[static_cast<std::size_t>(tile)] = std::move(values);
+    return;
+  }
+  for (const ValueCount& v : values) count(v.value, v.count);
+  window.too_many[static_cast<std::size_t>(tile)] = 1;
+}
+
+void RankCuts::reduce_fine(const RankCut& cut, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) const noexcept {
+  if (!notes_values()) return count_fine(x, n, cut.coarse_bucket(), counts);
+  std::uint64_t* slots = counts + kFineBuckets + tile * kValueSlots;
+  for_each_fine(x, n, cut.coarse_bucket(), [counts, slots](std::uint32_t digit) {
+    ++counts[digit];
+    if (slots[0] != kTooMany) note_value(slots, digit);
+  });
 }
 
 bool RankCuts::ties_from_values(RankCut& cut, std::span<const std::uint64_t> values) const {
@@ -152,27 +277,140 @@ bool RankCuts::ties_from_values(RankCut& cut, std::span<const std::uint64_t> val
   return true;
 }
 
-bool RankCuts::seal(int pass, std::span<const std::uint64_t> counts) noexcept {
-  bool ties_left = false;
-  for (std::size_t i = 0; i < cuts_.size(); ++i) {
-    RankCut& cut = cuts_[i];
-    if (pass == 0) {
-      cut.see_coarse(counts);
-    } else if (pass == 1) {
-      const auto mine = counts.subspan(i * static_cast<std::size_t>(second_size()), static_cast<std::size_t>(second_size()));
-      cut.see_fine(mine.first(static_cast<std::size_t>(kFineBuckets)));
-      if (!cut.needs_ties()) continue;
-      const bool found = notes_values() && ties_from_values(cut, mine.subspan(static_cast<std::size_t>(kFineBuckets)));
-      ties_left = ties_left || !found;
-    } else if (cut.needs_ties()) {
-      cut.see_ties(counts.subspan(i * static_cast<std::size_t>(tiles_), static_cast<std::size_t>(tiles_)));
-    }
-  }
-  return pass == 0 || (ties_ == Ties::kByIndex && ties_left);
+void RankCuts::see_zeros(std::uint64_t zeros) noexcept {
+  nonzero_ = spec_.elems - static_cast<std::int64_t>(zeros);
+  cuts_.front() = RankCut(share_of(*spec_.share_of_nonzero, nonzero_));
 }
 
-std::int64_t RankCuts::kept_bytes() const noexcept {
-  return ties_ == Ties::kByIndex ? static_cast<std::int64_t>(cuts_.size()) * 8 * tiles_ : 0;
+RankCuts::Stage RankCuts::place_windows(std::span<const std::uint64_t> counts) noexcept {
+  std::int64_t seen = 0;
+  for (const std::uint64_t c : counts) seen += static_cast<std::int64_t>(c);
+  if (seen == 0) return Stage::kCoarse;
+  windows_.resize(cuts_.size());
+  for (std::size_t c = 0; c < cuts_.size(); ++c) {
+    const double share = static_cast<double>(cuts_[c].take()) / static_cast<double>(std::max<std::int64_t>(spec_.elems, 1));
+    std::int64_t above = 0;
+    const auto place = static_cast<std::uint32_t>(find_from_top(counts, std::max<std::int64_t>(1, share_of(share, seen)), above));
+    Window& window = windows_[c];
+    window.first = place - std::min(place, kWindowReach);
+    window.last = std::min(place + kWindowReach, static_cast<std::uint32_t>(kCoarseBuckets - 1));
+    window.values.resize(static_cast<std::size_t>(spec_.tiles));
+    window.too_many.resize(static_cast<std::size_t>(spec_.tiles));
+  }
+  return Stage::kWindow;
 }
+
+std::optional<RankCuts::Stage> RankCuts::see_windows(std::span<const std::uint64_t> counts) noexcept {
+  bool decided = true;
+  for (std::size_t c = 0; c < cuts_.size(); ++c) {
+    RankCut& cut = cuts_[c];
+    const auto mine = counts.subspan(c * (1 + kWindowBuckets), 1 + kWindowBuckets);
+    const auto above = static_cast<std::int64_t>(mine.front());
+    // Tiles that kept their values did not count them.
+    std::vector<std::uint64_t> buckets(mine.begin() + 1, mine.end());
+    for (const auto& values : windows_[c].values) {
+      for (const ValueCount& v : values) buckets[(v.value >> kCoarseShift) - windows_[c].first] += v.count;
+    }
+    std::int64_t inside = 0;
+    for (const std::uint64_t n : buckets) inside += static_cast<std::int64_t>(n);
+    if (cut.take() > 0 && (above >= cut.take() || above + inside < cut.take())) return Stage::kCoarse;
+    std::int64_t above_inside = 0;
+    const std::size_t bucket = find_from_top(buckets, cut.take() - above, above_inside);
+    cut.see_bucket(windows_[c].first + static_cast<std::uint32_t>(bucket), above + above_inside);
+    decided = decided && std::none_of(windows_[c].too_many.begin(), windows_[c].too_many.end(), [](char t) { return t != 0; });
+  }
+  if (!decided) return Stage::kFine;
+  for (std::size_t c = 0; c < cuts_.size(); ++c) settle(cuts_[c], windows_[c], spec_.ties);
+  return std::nullopt;
+}
+
+void RankCuts::settle(RankCut& cut, const Window& window, Ties ties) {
+  std::vector<std::uint64_t> fine(static_cast<std::size_t>(kFineBuckets));
+  for (const auto& values : window.values) {
+    for (const ValueCount& v : values) {
+      if (v.value >> kCoarseShift == cut.coarse_bucket()) fine[v.value & static_cast<std::uint32_t>(kFineBuckets - 1)] += v.count;
+    }
+  }
+  cut.see_fine(fine);
+  if (ties != Ties::kByIndex || !cut.needs_ties()) return;
+  std::vector<std::uint64_t> per_tile;
+  for (const auto& values : window.values) {
+    const auto equal = std::find_if(values.begin(), values.end(), [&cut](const ValueCount& v) { return v.value == cut.magnitude(); });
+    per_tile.push_back(equal == values.end() ? 0 : equal->count);
+  }
+  cut.see_ties(per_tile);
+}
+
+std::optional<RankCuts::Stage> RankCuts::see_fine(std::span<const std::uint64_t> counts) noexcept {
+  bool ties_left = false;
+  const auto size = static_cast<std::size_t>(second_size());
+  for (std::size_t c = 0; c < cuts_.size(); ++c) {
+    const auto mine = counts.subspan(c * size, size);
+    cuts_[c].see_fine(mine.first(static_cast<std::size_t>(kFineBuckets)));
+    if (!cuts_[c].needs_ties()) continue;
+    const bool found = notes_values() && ties_from_values(cuts_[c], mine.subspan(static_cast<std::size_t>(kFineBuckets)));
+    ties_left = ties_left || !found;
+  }
+  if (spec_.ties == Ties::kByIndex && ties_left) return Stage::kTies;
+  return std::nullopt;
+}
+
+std::optional<RankCuts::Stage> RankCuts::see_ties(std::span<const std::uint64_t> counts) noexcept {
+  const std::size_t size = counts.size() / cuts_.size();
+  for (std::size_t c = 0; c < cuts_.size(); ++c) {
+    RankCut& cut = cuts_[c];
+    if (!cut.needs_ties()) continue;
+    const auto mine = counts.subspan(c * size, size);
+    if (stage_ == Stage::kTies) {
+      cut.see_ties(mine);
+    } else {
+      cut.see_ties(mine, cut.last_tile() * group(), cut.ties_before_last());
+    }
+  }
+  if (stage_ == Stage::kTies && group() > 1) return Stage::kTieTiles;
+  return std::nullopt;
+}
+
+bool RankCuts::seal(std::span<const std::uint64_t> counts) noexcept {
+  std::optional<Stage> next;
+  if (spec_.share_of_nonzero && stage_ <= Stage::kCoarse) {
+    std::uint64_t zeros = counts.front();
+    counts = counts.subspan(1);
+    if (stage_ == Stage::kSample) {
+      const std::uint64_t seen = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+      const double share = static_cast<double>(zeros) / static_cast<double>(std::max<std::uint64_t>(seen, 1));
+      zeros = static_cast<std::uint64_t>(share_of(share, spec_.elems));
+    }
+    see_zeros(zeros);
+  }
+  switch (stage_) {
+    case Stage::kSample: next = place_windows(counts); break;
+    case Stage::kWindow:
+      next = see_windows(counts);
+      windows_ = {};
+      break;
+    case Stage::kCoarse:
+      for (RankCut& cut : cuts_) cut.see_coarse(counts);
+      next = Stage::kFine;
+      break;
+    case Stage::kFine: next = see_fine(counts); break;
+    case Stage::kTies:
+    case Stage::kTieTiles: next = see_ties(counts); break;
+  }
+  if (next) stage_ = *next;
+  return next.has_value();
+}
+
+std::int64_t RankCuts::window_bytes() const noexcept {
+  const auto of_tile = spec_.tile_elems / kKeptOfTile * std::int64_t{sizeof(ValueCount)} + std::int64_t{sizeof(std::vector<int>)} + 1;
+  return std::ssize(cuts_) * spec_.tiles * of_tile;
+}
+
+std::int64_t RankCuts::most_counter_bytes(std::int64_t cuts, std::int64_t tiles) noexcept {
+  const std::int64_t notes = std::min(tiles, kMostTiles) * kValueSlots;
+  return 8 * std::max(1 + kCoarseBuckets, cuts * (kFineBuckets + notes));
+}
+
+std::int64_t RankCuts::kept_bytes() const noexcept { return stage_ == Stage::kSample ? window_bytes() : 0; }
 
 }  // namespace crucible

@@ -1,11 +1,13 @@
 // Exact selection by magnitude in bounded memory: which elements are the first K of a tensor in the order (|x| descending, index
-// ascending)? Two counting passes find the magnitude at the cut. The second also notes the values that each tile has near the cut, as
-// long as they are few, which they are where many are equal; where a tile has more, a third pass counts the elements of exactly the cut's
-// magnitude.
+// ascending)? A sample of the tiles tells about where the cut lies; one pass over all tiles then counts what lies above a window around
+// that place and keeps the values inside, which decide. Where the window misses the cut, or the values are too many, counting passes find
+// it: by the upper bits of the magnitudes, then by the lower bits of the one bucket, and where a tile has many different values near the
+// cut, by a count of the elements of exactly its magnitude. The result is the same.
 #pragma once
 
 #include <bit>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -30,13 +32,19 @@ class RankCut {
   explicit RankCut(std::int64_t take) : take_(take) {}
 
   void see_coarse(std::span<const std::uint64_t> counts) noexcept;
+  // Instead: the coarse bucket of the cut, and how many elements lie in higher ones.
+  void see_bucket(std::uint32_t bucket, std::int64_t above) noexcept;
+  std::int64_t take() const noexcept { return take_; }
   std::uint32_t coarse_bucket() const noexcept { return bucket_; }
   void see_fine(std::span<const std::uint64_t> counts) noexcept;
   // Do elements of the cut's magnitude fall on both sides?
   bool needs_ties() const noexcept { return take_equal_ > 0 && take_equal_ < equal_; }
   std::uint32_t magnitude() const noexcept { return magnitude_; }
-  // Elements of the cut's magnitude per tile, in tile order.
-  void see_ties(std::span<const std::uint64_t> per_tile);
+  // Elements of the cut's magnitude in each of some consecutive tiles (or groups of tiles), from `first` on; `before`: in those before.
+  // Finds the one that takes the last.
+  void see_ties(std::span<const std::uint64_t> each, std::int64_t first = 0, std::int64_t before = 0) noexcept;
+  std::int64_t last_tile() const noexcept { return last_tile_; }
+  std::int64_t ties_before_last() const noexcept { return take_equal_ - ties_of_last_; }
 
   // How many elements of the cut's magnitude may still be taken in a tile. Valid after the passes above.
   std::int64_t ties_to_take(std::int64_t tile) const noexcept;
@@ -45,44 +53,100 @@ class RankCut {
  private:
   std::int64_t take_;
   std::uint32_t bucket_ = 0;
-  std::int64_t above_ = 0;            // elements in higher coarse buckets
-  std::uint32_t magnitude_ = 0;       // of the cut
-  std::int64_t take_equal_ = 0;       // how many of exactly this magnitude are taken
-  std::int64_t equal_ = 0;            // how many there are
-  std::vector<std::int64_t> before_;  // ties in earlier tiles
+  std::int64_t above_ = 0;       // elements in higher coarse buckets
+  std::uint32_t magnitude_ = 0;  // of the cut
+  std::int64_t take_equal_ = 0;  // how many of exactly this magnitude are taken
+  std::int64_t equal_ = 0;       // how many there are
+  // Earlier tiles take all elements of the magnitude, this one some, later ones none. -1: all tiles are alike.
+  std::int64_t last_tile_ = -1;
+  std::int64_t ties_of_last_ = 0;
 };
 
-// Several cuts through the magnitudes of one tensor, found together: the counting passes over the tiles, in the order in which they
-// are needed.
+// A magnitude, and how often it was met.
+struct ValueCount {
+  std::uint32_t value = 0;
+  std::uint32_t count = 0;
+};
+
+// How many of n are kept: trunc(share * n) as mergekit counts, within [0, n].
+std::int64_t share_of(double share, std::int64_t n) noexcept;
+
+// Several cuts through the magnitudes of one tensor, found together in passes over its tiles.
 class RankCuts {
  public:
   enum class Ties {
     kByIndex,  // elements of a cut's magnitude are taken by lower index
     kNotSeen,  // only the cuts' magnitudes are wanted
   };
-  // Cuts after the first takes[i] elements.
-  RankCuts(const std::vector<std::int64_t>& takes, std::int64_t tiles, Ties ties);
+  struct Spec {
+    std::vector<std::int64_t> takes;         // cut i comes after the first takes[i] elements
+    std::optional<double> share_of_nonzero;  // instead: one cut, after this share of the elements that are not 0
+    std::int64_t elems = 0;
+    std::int64_t tiles = 0;
+    std::int64_t tile_elems = 0;  // of a tile at most
+    Ties ties = Ties::kByIndex;
+    std::int64_t keep_budget_bytes = 0;  // of values around the cuts; with less than they need there is one pass more
+  };
+  explicit RankCuts(Spec spec);
 
-  std::int64_t count_size(int pass) const noexcept;
-  // Pass 0 counts the same for every cut.
-  void reduce(int pass, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) const noexcept;
+  // Does the pass look at this tile? It may be left out of the pass if not, and is not counted in any case.
+  bool wants(std::int64_t tile) const noexcept;
+  std::int64_t count_size() const noexcept;
+  // Thread-safe between tiles.
+  void reduce(std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept;
   // Is one more pass needed?
-  bool seal(int pass, std::span<const std::uint64_t> counts) noexcept;
+  bool seal(std::span<const std::uint64_t> counts) noexcept;
 
   const RankCut& operator[](std::size_t i) const noexcept { return cuts_[i]; }
   std::size_t size() const noexcept { return cuts_.size(); }
-  // Bytes kept for equal magnitudes at most.
+  // Elements that are not 0, where the cut is a share of them. Known after the last pass.
+  std::int64_t nonzero() const noexcept { return nonzero_; }
+  // Bytes kept between passes at most.
   std::int64_t kept_bytes() const noexcept;
+  // Bytes of the counters of any pass.
+  static std::int64_t most_counter_bytes(std::int64_t cuts, std::int64_t tiles) noexcept;
 
  private:
-  // Counters of the second pass, for one cut: the fine buckets, then the values of each tile.
+  enum class Stage {
+    kSample,    // upper bits, in some tiles
+    kWindow,    // what lies above the windows, and the values inside
+    kCoarse,    // upper bits
+    kFine,      // lower bits of one bucket a cut
+    kTies,      // elements of exactly a cut's magnitude in each tile, or in each group of tiles where there are very many
+    kTieTiles,  // ... and then in each tile of the group that takes the last
+  };
+  // Consecutive coarse buckets around the place where a cut should lie.
+  struct Window {
+    std::uint32_t first = 0, last = 0;
+    std::vector<std::vector<ValueCount>> values;  // of each tile, in no order
+    std::vector<char> too_many;                   // tiles whose values were not kept
+    std::uint32_t low() const noexcept { return first << kCoarseShift; }
+    std::uint32_t high() const noexcept { return last << kCoarseShift | static_cast<std::uint32_t>(kFineBuckets - 1); }
+  };
+
+  std::int64_t window_bytes() const noexcept;
+  // Counters of the second counting pass, for one cut: the fine buckets, then the values of each tile.
   std::int64_t second_size() const noexcept;
   bool notes_values() const noexcept;
   bool ties_from_values(RankCut& cut, std::span<const std::uint64_t> values) const;
 
+  void reduce_window(std::size_t c, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept;
+  void reduce_fine(const RankCut& cut, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) const noexcept;
+  void see_zeros(std::uint64_t zeros) noexcept;
+  Stage place_windows(std::span<const std::uint64_t> counts) noexcept;
+  // The stage after the windows; none where they decided everything.
+  std::optional<Stage> see_windows(std::span<const std::uint64_t> counts) noexcept;
+  static void settle(RankCut& cut, const Window& window, Ties ties);
+  std::optional<Stage> see_fine(std::span<const std::uint64_t> counts) noexcept;
+  std::optional<Stage> see_ties(std::span<const std::uint64_t> counts) noexcept;
+  // Tiles that the passes over ties count together.
+  std::int64_t group() const noexcept;
+
+  Spec spec_;
+  Stage stage_ = Stage::kCoarse;
   std::vector<RankCut> cuts_;
-  std::int64_t tiles_;
-  Ties ties_;
+  std::vector<Window> windows_;
+  std::int64_t nonzero_ = 0;
 };
 
 }  // namespace crucible

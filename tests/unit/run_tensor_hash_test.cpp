@@ -14,7 +14,7 @@
 namespace crucible {
 namespace {
 
-// Two jobs: a merge in tiles of 4 halves, and a copy of more than one chunk.
+// Two jobs: a merge in chunks of 4 halves, and a copy of more than one chunk.
 Plan two_jobs() {
   Plan plan;
   Job merge;

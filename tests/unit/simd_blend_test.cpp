@@ -225,12 +225,11 @@ TEST(RankCuts, FindTheirMagnitudesTogether) {
     const std::int64_t n = 1 + below(rng, 900), tile = 100, tiles = (n + tile - 1) / tile;
     const Floats x = make_values(kAllValues[static_cast<std::size_t>(below(rng, std::ssize(kAllValues)))], n, rng);
     const std::vector<std::int64_t> takes = {1 + below(rng, n), n, 1 + below(rng, n)};
-    RankCuts cuts(takes, tiles, RankCuts::Ties::kByIndex);
-    bool more = true;
-    for (int pass = 0; more; ++pass) {
-      std::vector<std::uint64_t> counts(static_cast<std::size_t>(cuts.count_size(pass)));
-      for (std::int64_t t = 0; t < tiles; ++t) cuts.reduce(pass, t, x.data() + t * tile, std::min(tile, n - t * tile), counts.data());
-      more = cuts.seal(pass, counts);
+    RankCuts cuts(RankCuts::Spec{.takes = takes, .elems = n, .tiles = tiles});
+    for (bool more = true; more;) {
+      std::vector<std::uint64_t> counts(static_cast<std::size_t>(cuts.count_size()));
+      for (std::int64_t t = 0; t < tiles; ++t) cuts.reduce(t, x.data() + t * tile, std::min(tile, n - t * tile), counts.data());
+      more = cuts.seal(counts);
     }
     std::vector<std::uint32_t> sorted;
     for (const float v : x) sorted.push_back(magnitude_bits(v));

@@ -135,12 +135,16 @@ TEST(SimdSelect, CountsAndPicks) {
     const std::uint32_t wanted = x.empty() ? 5u : magnitude_bits(x[static_cast<std::size_t>(below(rng, n))]);
     const int shift = static_cast<int>(below(rng, 3)) * 8 + 7;
     std::int64_t equal = 0;
-    std::vector<std::uint32_t> same_digit, digits;
+    std::vector<std::uint32_t> same_digit, between, digits;
+    const std::uint32_t low = wanted / 2, high = std::min(wanted + wanted / 2, 0x7FFFFFFFu);
+    std::int64_t greater = 0, of_digit = 0;
     for (const float v : x) {
       const std::uint32_t m = magnitude_bits(v);
       equal += m == wanted ? 1 : 0;
       digits.push_back(m >> shift & 0xFFFFu);
       if (m >> shift == wanted >> shift) same_digit.push_back(m);
+      if (m >= low && m <= high) between.push_back(m);
+      greater += m > high ? 1 : 0;
     }
     EXPECT_EQ(simd::count_magnitude(x.data(), wanted, n), equal);
     EXPECT_EQ(simd::count_magnitude(x.data(), 0xFFFFFFFFu, n), 0);
@@ -148,8 +152,14 @@ TEST(SimdSelect, CountsAndPicks) {
     simd::magnitude_digits(x.data(), shift, got_digits.data(), n);
     EXPECT_EQ(std::vector<std::uint32_t>(got_digits.begin(), got_digits.end()), digits);
     std::vector<std::uint32_t> found(static_cast<std::size_t>(n));
-    found.resize(static_cast<std::size_t>(simd::pick_magnitudes(x.data(), shift, wanted >> shift, found.data(), n)));
+    const std::uint32_t first = wanted >> shift << shift;
+    found.resize(static_cast<std::size_t>(simd::pick_magnitudes(x.data(), first, first | ((1u << shift) - 1), found.data(), of_digit, n)));
     EXPECT_EQ(found, same_digit);
+    std::int64_t above = -1;
+    found.resize(static_cast<std::size_t>(n));
+    found.resize(static_cast<std::size_t>(simd::pick_magnitudes(x.data(), low, high, found.data(), above, n)));
+    EXPECT_EQ(found, between);
+    EXPECT_EQ(above, greater);
   });
 }
 

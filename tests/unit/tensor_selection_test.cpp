@@ -156,31 +156,51 @@ TEST(RankCut, TiesNeedTheirPass) {
   EXPECT_EQ(cut(x, 6, 2), (std::vector<char>{1, 1, 1, 1, 1, 1}));
 }
 
-// All passes of several cuts over tiles. Returns how many there were; `inside[c]` says what lies inside cut c.
-int run_cuts(const std::vector<float>& x, const std::vector<std::int64_t>& takes, std::int64_t tile,
-             std::vector<std::vector<char>>& inside) {
-  const auto n = std::ssize(x);
-  const std::int64_t tiles = (n + tile - 1) / tile;
-  RankCuts cuts(takes, tiles, RankCuts::Ties::kByIndex);
+struct Cuts {
   int passes = 0;
-  for (bool more = true; more; ++passes) {
-    std::vector<std::uint64_t> counts(static_cast<std::size_t>(cuts.count_size(passes)));
+  std::vector<std::vector<char>> inside;  // of each cut
+  std::int64_t nonzero = 0;
+};
+
+constexpr std::int64_t kMuch = std::int64_t{1} << 30;
+
+// All passes over tiles of `tile` elements.
+Cuts run_cuts(const std::vector<float>& x, RankCuts::Spec spec, std::int64_t tile) {
+  const auto n = std::ssize(x);
+  spec.elems = n;
+  spec.tiles = (n + tile - 1) / tile;
+  spec.tile_elems = tile;
+  const std::int64_t tiles = spec.tiles;
+  RankCuts cuts(std::move(spec));
+  const std::int64_t most = RankCuts::most_counter_bytes(static_cast<std::int64_t>(cuts.size()), tiles);
+  Cuts all;
+  for (bool more = true; more; ++all.passes) {
+    std::vector<std::uint64_t> counts(static_cast<std::size_t>(cuts.count_size()));
+    EXPECT_LE(std::ssize(counts) * 8, most);
     // Two workers, each with counters of its own.
     std::vector<std::uint64_t> others(counts.size());
-    for (std::int64_t t = 0; t < tiles; ++t)
-      cuts.reduce(passes, t, x.data() + t * tile, std::min(tile, n - t * tile), (t % 3 == 1 ? others : counts).data());
+    for (std::int64_t t = tiles - 1; t >= 0; --t)
+      cuts.reduce(t, x.data() + t * tile, std::min(tile, n - t * tile), (t % 3 == 1 ? others : counts).data());
     for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += others[i];
-    more = cuts.seal(passes, counts);
+    more = cuts.seal(counts);
   }
-  inside.assign(takes.size(), {});
-  for (std::size_t c = 0; c < takes.size(); ++c) {
+  all.inside.resize(cuts.size());
+  for (std::size_t c = 0; c < cuts.size(); ++c) {
     for (std::int64_t t = 0; t < tiles; ++t) {
       CutWalk walk(cuts[c], t);
       for (std::int64_t i = t * tile; i < std::min(n, (t + 1) * tile); ++i)
-        inside[c].push_back(walk.inside(magnitude_bits(x[static_cast<std::size_t>(i)])) ? 1 : 0);
+        all.inside[c].push_back(walk.inside(magnitude_bits(x[static_cast<std::size_t>(i)])) ? 1 : 0);
     }
   }
-  return passes;
+  all.nonzero = cuts.nonzero();
+  return all;
+}
+
+std::vector<char> first_of_sort(const std::vector<float>& x, std::int64_t take) {
+  const auto order = sorted_order(x, true);
+  std::vector<char> inside(x.size());
+  for (std::int64_t r = 0; r < take; ++r) inside[order[static_cast<std::size_t>(r)]] = 1;
+  return inside;
 }
 
 RC_GTEST_PROP(RankCuts, TakeTheFirstOfAStableSort, ()) {
@@ -188,14 +208,24 @@ RC_GTEST_PROP(RankCuts, TakeTheFirstOfAStableSort, ()) {
   const auto n = *rc::gen::inRange<std::int64_t>(1, 2000);
   const auto x = some_values(n, rng);
   const std::vector<std::int64_t> takes = {below(rng, n + 1), below(rng, n + 1)};
-  const auto order = sorted_order(x, true);
-  std::vector<std::vector<char>> inside;
-  run_cuts(x, takes, 1 + below(rng, n), inside);
-  for (std::size_t c = 0; c < 2; ++c) {
-    std::vector<char> want(x.size());
-    for (std::int64_t r = 0; r < takes[c]; ++r) want[order[static_cast<std::size_t>(r)]] = 1;
-    RC_ASSERT(inside[c] == want);
-  }
+  // Short tiles are many: then the cut is looked for in a window first, if there is room.
+  const std::int64_t tile = below(rng, 2) == 0 ? 1 + below(rng, n) : 1 + below(rng, 16);
+  const Cuts cuts = run_cuts(x, {.takes = takes, .keep_budget_bytes = below(rng, 2) * kMuch}, tile);
+  for (std::size_t c = 0; c < 2; ++c) RC_ASSERT(cuts.inside[c] == first_of_sort(x, takes[c]));
+}
+
+// A cut in a share of what is not 0.
+RC_GTEST_PROP(RankCuts, CountWhatIsNotZero, ()) {
+  Rng rng(*rc::gen::arbitrary<std::uint64_t>());
+  const auto n = *rc::gen::inRange<std::int64_t>(1, 2000);
+  auto x = some_values(n, rng);
+  const std::int64_t zeros = below(rng, 4);
+  for (float& v : x) v = below(rng, 4) < zeros ? -0.0f : v;
+  const double share = static_cast<double>(below(rng, 101)) / 100;
+  const Cuts cuts = run_cuts(x, {.share_of_nonzero = share, .keep_budget_bytes = below(rng, 2) * kMuch}, 1 + below(rng, 20));
+  const std::int64_t nonzero = std::count_if(x.begin(), x.end(), [](float v) { return v != 0; });
+  RC_ASSERT(cuts.nonzero == nonzero);
+  RC_ASSERT(cuts.inside[0] == first_of_sort(x, share_of(share, nonzero)));
 }
 
 // Ties among few values are settled by what the second pass noted; among many values of one bucket they take a third.
@@ -203,10 +233,48 @@ TEST(RankCuts, ThirdPassOnlyWhereATileHasManyValuesNearTheCut) {
   for (const std::int64_t values : {1, 8, 9, 100}) {
     std::vector<float> x;
     for (std::int64_t i = 0; i < 3000; ++i) x.push_back(1.0f + static_cast<float>(i % values) * 0x1p-20f);
-    std::vector<std::vector<char>> inside;
-    EXPECT_EQ(run_cuts(x, {1234}, 1000, inside), values > 8 ? 3 : 2) << values;
-    const auto order = sorted_order(x, true);
-    for (std::size_t r = 0; r < order.size(); ++r) ASSERT_EQ(inside[0][order[r]], r < 1234 ? 1 : 0) << values << " rank " << r;
+    const Cuts cuts = run_cuts(x, {.takes = {1234}}, 1000);
+    EXPECT_EQ(cuts.passes, values > 8 ? 3 : 2) << values;
+    EXPECT_EQ(cuts.inside[0], first_of_sort(x, 1234)) << values;
+  }
+}
+
+// A sample and one pass decide, unless the sample misleads or too many values lie near the cut.
+TEST(RankCuts, OnePassOverAllWhereTheSampleTellsTheTruth) {
+  Rng rng(7);
+  constexpr std::int64_t kTile = 256;
+  const RankCuts::Spec spec = {.takes = {30'000, 1'000}, .keep_budget_bytes = kMuch};
+  std::vector<float> x = make_values(Values::kNormal, 100'000, rng);
+  const Cuts plain = run_cuts(x, spec, kTile);
+  EXPECT_EQ(plain.passes, 2);
+  for (std::size_t c = 0; c < 2; ++c) EXPECT_EQ(plain.inside[c], first_of_sort(x, spec.takes[c]));
+
+  RankCuts::Spec without = spec;
+  without.keep_budget_bytes = 1000;
+  EXPECT_EQ(run_cuts(x, without, kTile).inside, plain.inside);
+
+  std::vector<float> misleading = x;
+  for (std::int64_t i = 0; i < std::ssize(x); ++i) misleading[static_cast<std::size_t>(i)] *= i / kTile % 16 == 0 ? 100.0f : 1.0f;
+  const Cuts missed = run_cuts(misleading, spec, kTile);
+  EXPECT_EQ(missed.passes, 4);
+  for (std::size_t c = 0; c < 2; ++c) EXPECT_EQ(missed.inside[c], first_of_sort(misleading, spec.takes[c]));
+
+  std::vector<float> equal = x;
+  for (std::size_t i = 0; i < x.size(); i += 2) equal[i] = 1.03f;
+  const Cuts crowded = run_cuts(equal, {.takes = {40'000}, .keep_budget_bytes = kMuch}, kTile);
+  EXPECT_EQ(crowded.passes, 3);
+  EXPECT_EQ(crowded.inside[0], first_of_sort(equal, 40'000));
+}
+
+// With very many tiles ties are counted in groups first, then in the tiles of one group.
+TEST(RankCuts, TiesOfVeryManyTiles) {
+  Rng rng(8);
+  std::vector<float> x;
+  for (std::int64_t i = 0; i < 50'000; ++i) x.push_back(static_cast<float>(1 + below(rng, 3)));
+  for (const std::int64_t take : {20'000, 20'001, 34'567, 49'999, 50'000}) {
+    const Cuts cuts = run_cuts(x, {.takes = {take}}, 1);
+    EXPECT_EQ(cuts.passes, take == 50'000 ? 2 : 4) << take;
+    EXPECT_EQ(cuts.inside[0], first_of_sort(x, take)) << take;
   }
 }
 

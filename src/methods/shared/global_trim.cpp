@@ -68,7 +68,7 @@ std::unique_ptr<Survey> GlobalTrim::make(std::span<const KernelSpec> jobs, Findi
     }
   }
   for (Vector& v : survey->vectors_) {
-    v.cuts = RankCuts({v.take()}, survey->tiles_, RankCuts::Ties::kByIndex);
+    v.cuts = RankCuts(RankCuts::Spec{.takes = {v.take()}, .elems = v.elems, .tiles = survey->tiles_});
     v.open = v.is_cut();
   }
   return survey;
@@ -82,9 +82,9 @@ std::size_t GlobalTrim::vector_of(int input, int repeat) {
   return vectors_.size() - 1;
 }
 
-std::int64_t GlobalTrim::count_size(int pass) const noexcept {
+std::int64_t GlobalTrim::count_size(int) const noexcept {
   if (!selecting_) return 2;
-  return vectors_.empty() ? 0 : std::ssize(vectors_) * vectors_.front().cuts.count_size(pass);
+  return vectors_.empty() ? 0 : std::ssize(vectors_) * vectors_.front().cuts.count_size();
 }
 
 bool GlobalTrim::wants(int, std::size_t j) const noexcept {
@@ -93,20 +93,26 @@ bool GlobalTrim::wants(int, std::size_t j) const noexcept {
   return std::any_of(job.vectors.begin(), job.vectors.end(), [this](std::size_t v) { return vectors_[v].open; });
 }
 
-void GlobalTrim::see(int pass, std::size_t j, const Tile& tile, const TileInputs& in, std::uint64_t* counts, Scratch& scratch) noexcept {
+bool GlobalTrim::wants_tile(std::size_t j, const Tile& tile) const noexcept {
+  const SeenJob& job = jobs_[j];
+  return !selecting_ || std::any_of(job.vectors.begin(), job.vectors.end(),
+                                    [&](std::size_t v) { return vectors_[v].open && vectors_[v].cuts.wants(job.first_tile + tile.index); });
+}
+
+void GlobalTrim::see(int, std::size_t j, const Tile& tile, const TileInputs& in, std::uint64_t* counts, Scratch& scratch) noexcept {
   const SeenJob& job = jobs_[j];
   if (!selecting_) return count_signs(job, tile, in, counts, scratch);
   float* delta = scratch.floats(0, tile.count);
   for (std::size_t m = 0; m < job.vectors.size(); ++m) {
     const auto v = static_cast<std::int64_t>(job.vectors[m]);
-    const Vector& vector = vectors_[job.vectors[m]];
+    Vector& vector = vectors_[job.vectors[m]];
     if (!vector.open) continue;
     simd::subtract(in.models[m], in.base, delta, tile.count);
-    vector.cuts.reduce(pass, job.first_tile + tile.index, delta, tile.count, counts + v * vector.cuts.count_size(pass));
+    vector.cuts.reduce(job.first_tile + tile.index, delta, tile.count, counts + v * vector.cuts.count_size());
   }
 }
 
-Next GlobalTrim::seal(int pass, std::span<const std::uint64_t> counts) {
+Next GlobalTrim::seal(int, std::span<const std::uint64_t> counts) {
   if (!selecting_) {
     zero_is_plus_ = counts[0] >= counts[1];
     return Next::kMap;
@@ -115,8 +121,8 @@ Next GlobalTrim::seal(int pass, std::span<const std::uint64_t> counts) {
   for (std::size_t v = 0; v < vectors_.size(); ++v) {
     Vector& vector = vectors_[v];
     if (!vector.open) continue;
-    const auto size = static_cast<std::size_t>(vector.cuts.count_size(pass));
-    vector.open = vector.cuts.seal(pass, counts.subspan(v * size, size));
+    const auto size = static_cast<std::size_t>(vector.cuts.count_size());
+    vector.open = vector.cuts.seal(counts.subspan(v * size, size));
     more = more || vector.open;
   }
   if (more) return Next::kReduce;
@@ -145,9 +151,9 @@ void GlobalTrim::count_signs(const SeenJob& job, const Tile& tile, const TileInp
 }
 
 std::int64_t GlobalTrim::scratch_bytes() const noexcept {
-  return kTileElems * 16 + std::ssize(vectors_) * std::max(kCoarseBuckets, tiles_) * 8;
+  return kTileElems * 16 + std::ssize(vectors_) * RankCuts::most_counter_bytes(1, tiles_);
 }
-std::int64_t GlobalTrim::kept_bytes() const noexcept { return std::ssize(vectors_) * (tiles_ + 8) * 8; }
+std::int64_t GlobalTrim::kept_bytes() const noexcept { return std::ssize(vectors_) * std::int64_t{sizeof(Vector)}; }
 
 std::unique_ptr<Sparsifier> GlobalTrim::sparsifier(std::size_t plan_job, std::size_t model) const {
   return sparsifier(*std::find_if(jobs_.begin(), jobs_.end(), [plan_job](const SeenJob& j) { return j.plan_job == plan_job; }), model);

@@ -20,6 +20,7 @@ class GlobalTrim final : public Survey {
 
   std::int64_t count_size(int pass) const noexcept override;
   bool wants(int pass, std::size_t job) const noexcept override;
+  bool wants_tile(std::size_t job, const Tile& tile) const noexcept override;
   void see(int pass, std::size_t job, const Tile&, const TileInputs&, std::uint64_t* counts, Scratch&) noexcept override;
   Next seal(int pass, std::span<const std::uint64_t> counts) override;
   std::int64_t scratch_bytes() const noexcept override;
@@ -36,8 +37,8 @@ class GlobalTrim final : public Survey {
     int repeat = 0;
     double density = 1;
     std::int64_t elems = 0;
-    RankCuts cuts{{0}, 0, RankCuts::Ties::kByIndex};  // one
-    bool open = false;                                // its cut needs another pass
+    RankCuts cuts{RankCuts::Spec{.takes = {0}}};  // one
+    bool open = false;                            // its cut needs another pass
     std::int64_t take() const noexcept { return share_of(density, elems); }
     bool keeps_all() const noexcept { return take() == elems; }
     bool is_cut() const noexcept { return take() > 0 && !keeps_all(); }

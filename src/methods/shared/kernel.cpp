@@ -23,6 +23,7 @@ Tiling make_tiling(const Shape& shape, Grain grain) {
     t.tile_elems = (rows >= 64 ? rows / 64 * 64 : rows) * t.row;
   }
   t.tiles = ceil_div(t.elems, t.tile_elems);
+  t.chunk_tiles = std::max<std::int64_t>(1, kChunkElems / t.tile_elems);
   return t;
 }
 

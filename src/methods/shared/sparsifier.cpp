@@ -70,17 +70,20 @@ class Bernoulli final : public Sparsifier {
 // Entries whose rank by magnitude, from the largest, lies in [skip, skip + keep).
 class MagnitudeBand final : public Sparsifier {
  public:
-  MagnitudeBand(const Tiling& tiling, std::int64_t skip, std::int64_t keep)
-      : cuts_(skip > 0 ? std::vector{skip + keep, skip} : std::vector{keep}, tiling.tiles, RankCuts::Ties::kByIndex) {}
+  MagnitudeBand(const Tiling& tiling, std::int64_t skip, std::int64_t keep, std::int64_t keep_budget_bytes)
+      : cuts_({.takes = skip > 0 ? std::vector{skip + keep, skip} : std::vector{keep},
+               .elems = tiling.elems,
+               .tiles = tiling.tiles,
+               .tile_elems = tiling.tile_elems,
+               .keep_budget_bytes = keep_budget_bytes}) {}
 
   Next first() const noexcept override { return Next::kReduce; }
-  std::int64_t count_size(int pass) const noexcept override { return cuts_.count_size(pass); }
-  void reduce(int pass, const Tile& tile, const float* delta, std::uint64_t* counts, Scratch&) noexcept override {
-    cuts_.reduce(pass, tile.index, delta, tile.count, counts);
+  std::int64_t count_size(int) const noexcept override { return cuts_.count_size(); }
+  bool wants(const Tile& tile) const noexcept override { return cuts_.wants(tile.index); }
+  void reduce(int, const Tile& tile, const float* delta, std::uint64_t* counts, Scratch&) noexcept override {
+    cuts_.reduce(tile.index, delta, tile.count, counts);
   }
-  Next seal(int pass, std::span<const std::uint64_t> counts) noexcept override {
-    return cuts_.seal(pass, counts) ? Next::kReduce : Next::kMap;
-  }
+  Next seal(int, std::span<const std::uint64_t> counts) noexcept override { return cuts_.seal(counts) ? Next::kReduce : Next::kMap; }
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
     simd::MagnitudeCut outer = cuts_[0].in_tile(tile.index);
     simd::MagnitudeCut inner;
@@ -130,9 +133,10 @@ class RowBand final : public Sparsifier {
 std::unique_ptr<Sparsifier> make_keep_all() { return std::make_unique<KeepAll>(); }
 std::unique_ptr<Sparsifier> make_keep_none() { return std::make_unique<KeepNone>(); }
 std::unique_ptr<Sparsifier> make_bernoulli(const BernoulliSpec& spec) { return std::make_unique<Bernoulli>(spec); }
-std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep) {
+std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep,
+                                                std::int64_t keep_budget_bytes) {
   if (keep <= 0) return make_keep_none();
-  return std::make_unique<MagnitudeBand>(tiling, skip, keep);
+  return std::make_unique<MagnitudeBand>(tiling, skip, keep, keep_budget_bytes);
 }
 std::unique_ptr<Sparsifier> make_row_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep) {
   CHECK(tiling.whole_rows);

@@ -18,6 +18,7 @@ class Sparsifier {
   virtual void prepare() {}  // as Kernel::prepare
   virtual Next first() const noexcept { return Next::kMap; }
   virtual std::int64_t count_size(int /*pass*/) const noexcept { return 0; }
+  virtual bool wants(const Tile&) const noexcept { return true; }
   virtual void reduce(int /*pass*/, const Tile&, const float* /*delta*/, std::uint64_t* /*counts*/, Scratch&) noexcept {}
   virtual Next seal(int /*pass*/, std::span<const std::uint64_t> /*counts*/) noexcept { return Next::kMap; }
 
@@ -38,7 +39,7 @@ std::unique_ptr<Sparsifier> make_keep_all();
 // All entries dropped.
 std::unique_ptr<Sparsifier> make_keep_none();
 // The `keep` entries that follow the `skip` largest magnitudes of the tensor (ties by lower index).
-std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep);
+std::unique_ptr<Sparsifier> make_magnitude_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep, std::int64_t keep_budget_bytes);
 // The same inside each row, which a tile holds whole.
 std::unique_ptr<Sparsifier> make_row_band(const Tiling& tiling, std::int64_t skip, std::int64_t keep);
 enum class Survivors { kAsTheyAre, kDividedByProbability };

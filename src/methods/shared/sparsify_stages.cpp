@@ -40,7 +40,7 @@ std::unique_ptr<Sparsifier> keep_band(const KernelSpec& spec, std::size_t i, Res
   const std::int64_t n = rows ? spec.tiling.row : spec.tiling.elems;
   const std::int64_t keep = share_of(density, n);
   const std::int64_t skip = std::min(share_of(gamma, n), n - keep);
-  return rows ? make_row_band(spec.tiling, skip, keep) : make_magnitude_band(spec.tiling, skip, keep);
+  return rows ? make_row_band(spec.tiling, skip, keep) : make_magnitude_band(spec.tiling, skip, keep, spec.keep_budget_bytes);
 }
 
 void check_band(const JobFacts& job, Findings& findings) {

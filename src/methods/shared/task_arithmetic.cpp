@@ -66,11 +66,23 @@ class TaskArithmeticKernel final : public Kernel {
     return size;
   }
 
+  bool wants(const Tile& tile) const noexcept override {
+    if (phase_ != Phase::kSelect) return true;
+    for (std::size_t i = 0; i < sparsifiers_.size(); ++i) {
+      if (waiting_[i] && sparsifiers_[i]->wants(tile)) return true;
+    }
+    return false;
+  }
+
   void reduce(int pass, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t* counts, Measure& measure,
               Scratch& scratch) noexcept override {
     float* delta = scratch.floats(kDeltaSlot, tile.count);
     for (std::size_t i = 0; i < sparsifiers_.size(); ++i) {
       if (phase_ == Phase::kSelect && !waiting_[i]) continue;
+      if (phase_ == Phase::kSelect && !sparsifiers_[i]->wants(tile)) {
+        counts += counters_of(i);
+        continue;
+      }
       simd::subtract(in.models[i], in.base, delta, tile.count);
       if (phase_ == Phase::kSelect) {
         sparsifiers_[i]->reduce(pass, tile, delta, counts, scratch);
@@ -265,10 +277,6 @@ Field window_field() {
 std::unique_ptr<Kernel> make_kernel(const KernelSpec& spec, const Design& design) {
   CHECK(spec.has_base);
   return std::make_unique<TaskArithmeticKernel>(spec, design);
-}
-
-std::int64_t share_of(double share, std::int64_t n) noexcept {
-  return std::clamp<std::int64_t>(static_cast<std::int64_t>(share * static_cast<double>(n)), 0, n);
 }
 
 }  // namespace crucible::task_arithmetic

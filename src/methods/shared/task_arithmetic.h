@@ -68,7 +68,4 @@ std::unique_ptr<Kernel> make_kernel(const KernelSpec& spec, const Design& design
 // A sum of weights below this divides nothing (without election; as in mergekit).
 inline constexpr double kNoDivisor = 1e-8;
 
-// Number of entries kept of n: trunc(share * n), as mergekit counts.
-std::int64_t share_of(double share, std::int64_t n) noexcept;
-
 }  // namespace crucible::task_arithmetic
