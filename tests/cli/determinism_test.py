@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """The output's bytes depend on recipe, inputs and seed only: not on threads, memory, shard size or CPU level."""
+import array
+import itertools
 import json
 import os
+import random
 import re
 import sys
 
@@ -81,6 +84,41 @@ def same_bytes_on_every_cpu_level(box):
         for level in levels:
             got = weights_of(box, recipe_for(method), "%s-%s" % (method, level), "--cpu-level", level)
             assert got == expected, "other bytes by %s on %s" % (method, level)
+
+
+# More tiles than the cuts of a selection are looked for in one by one: with memory the cut lies in a window, without it is counted.
+WIDE = {"model.layers.0.mlp.up_proj.weight": [1100, 1000]}
+
+
+def wide_model(folder, dtype, seed):
+    """Blocks of fine-tuned weights whose lengths have no common factor, so that no two places are alike."""
+    base, moves = random.Random(1), random.Random(seed)
+    weights = [base.gauss(0, 0.02) for _ in range(40009)]
+    steps = [moves.gauss(0, 0.001) if seed else 0.0 for _ in range(30011)]
+    n = WIDE["model.layers.0.mlp.up_proj.weight"][0] * WIDE["model.layers.0.mlp.up_proj.weight"][1]
+    values = array.array("f", map(float.__add__, itertools.islice(itertools.cycle(weights), n), itertools.islice(itertools.cycle(steps), n)))
+    data = values.tobytes()
+    if dtype == "BF16":
+        data = array.array("H", data)[1::2].tobytes()
+    write_model(folder, {name: (dtype, shape, data) for name, shape in WIDE.items()}, others={})
+
+
+def wide_case(dtype):
+    def check(box):
+        for seed, name in enumerate(["base", "a", "b", "c"]):
+            wide_model(box.path(name), dtype, seed)
+        recipes = {m: recipe_for(m).replace("[0.4, 0.6]", "0.3") for m in ("ties", "breadcrumbs", "breadcrumbs_ties")}
+        recipes["sce"] = recipe_for("task_arithmetic").replace("task_arithmetic", "sce").replace("weight: 0.7", "select_topk: 0.2")
+        recipes["arcee_fusion"] = "merge_method: arcee_fusion\nbase_model: ./base\nmodels: [{model: ./a}]\n"
+        for method, recipe in recipes.items():
+            expected = weights_of(box, recipe, method, "--threads", "2")
+            least = smallest_memory(box)
+            assert weights_of(box, recipe, method + "-small", "--threads", "2", "--memory", least) == expected, method
+    return check
+
+
+for dtype in ("F32", "BF16"):
+    suite.add("same bytes of a wide %s tensor whatever the memory" % dtype, wide_case(dtype))
 
 
 @suite.case

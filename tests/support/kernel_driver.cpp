@@ -158,6 +158,7 @@ class Drive {
     if (!mapping) {
       part.sums.assign(sums_.size(), 0.0);
       worker.counts.resize(static_cast<std::size_t>(kernel_->count_size(result_.reduce_passes)));
+      if (!kernel_->wants(tile)) return;
       kernel_->reduce(result_.reduce_passes, tile, in, part.sums.data(), worker.counts.data(), part.measure, worker.scratch);
       return;
     }
