@@ -113,7 +113,7 @@ void pick_window(benchmark::State& state) {
   std::int64_t above = 0;
   for (auto _ : state) {
     benchmark::DoNotOptimize(
-        simd::pick_magnitudes(x.data(), place - (18u << kCoarseShift), place + (18u << kCoarseShift), found.data(), above, kElems));
+        simd::pick_magnitudes(x.data(), place - (12u << kCoarseShift), place + (12u << kCoarseShift), found.data(), above, kElems));
   }
   done(state);
 }

@@ -242,7 +242,7 @@ TEST(RankCuts, ThirdPassOnlyWhereATileHasManyValuesNearTheCut) {
 // A sample and one pass decide, unless the sample misleads or too many values lie near the cut.
 TEST(RankCuts, OnePassOverAllWhereTheSampleTellsTheTruth) {
   Rng rng(7);
-  constexpr std::int64_t kTile = 256;
+  constexpr std::int64_t kTile = 512;
   const RankCuts::Spec spec = {.takes = {30'000, 1'000}, .keep_budget_bytes = kMuch};
   std::vector<float> x = make_values(Values::kNormal, 100'000, rng);
   const Cuts plain = run_cuts(x, spec, kTile);
@@ -261,9 +261,15 @@ TEST(RankCuts, OnePassOverAllWhereTheSampleTellsTheTruth) {
 
   std::vector<float> equal = x;
   for (std::size_t i = 0; i < x.size(); i += 2) equal[i] = 1.03f;
-  const Cuts crowded = run_cuts(equal, {.takes = {40'000}, .keep_budget_bytes = kMuch}, kTile);
-  EXPECT_EQ(crowded.passes, 3);
-  EXPECT_EQ(crowded.inside[0], first_of_sort(equal, 40'000));
+  const Cuts level = run_cuts(equal, {.takes = {40'000}, .keep_budget_bytes = kMuch}, kTile);
+  EXPECT_EQ(level.passes, 2);
+  EXPECT_EQ(level.inside[0], first_of_sort(equal, 40'000));
+
+  std::vector<float> close = x;
+  for (std::size_t i = 0; i < x.size(); i += 2) close[i] = 1.0f + static_cast<float>(i) * 0x1p-23f;
+  const Cuts crowded = run_cuts(close, {.takes = {40'000}, .keep_budget_bytes = kMuch}, kTile);
+  EXPECT_GE(crowded.passes, 3);
+  EXPECT_EQ(crowded.inside[0], first_of_sort(close, 40'000));
 }
 
 // With very many tiles ties are counted in groups first, then in the tiles of one group.
