@@ -24,14 +24,15 @@ def work(share, out, size, inputs):
 
 
 def main():
-    out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o644)
     inputs = [os.open(name, os.O_RDONLY) for name in sys.argv[3:]]
     threads = [threading.Thread(target=work, args=(i, out, int(sys.argv[2]), inputs)) for i in range(THREADS)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    os.fsync(out)
+    if int(sys.argv[2]) > 0:
+        os.fsync(out)
 
 
 main()
