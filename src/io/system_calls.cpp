@@ -5,7 +5,9 @@
 #include <system_error>
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -28,8 +30,16 @@ const SystemCalls kReal = {
     [](int fd) { return ::close(fd); },
     [](int fd, void* buffer, std::size_t size, off_t offset) { return ::pread(fd, buffer, size, offset); },
     [](int fd, const void* data, std::size_t size, off_t offset) { return ::pwrite(fd, data, size, offset); },
-    // Not posix_fallocate: where the file system has no such call, that one writes every block itself.
-    [](int fd, off_t size) { return ::fallocate(fd, 0, 0, size); },
+    // Not posix_fallocate: where the file system has no such call, that one writes every block itself. tmpfs has it, and clears every page
+    // on the spot, before the first one is written.
+    [](int fd, off_t size) {
+      struct statfs where {};
+      if (::fstatfs(fd, &where) == 0 && where.f_type == TMPFS_MAGIC) {
+        errno = EOPNOTSUPP;
+        return -1;
+      }
+      return ::fallocate(fd, 0, 0, size);
+    },
     [](int fd, off_t size) { return ::ftruncate(fd, size); },
     [](int fd) { return ::fsync(fd); },
     [](const char* path, mode_t mode) { return ::mkdir(path, mode); },
