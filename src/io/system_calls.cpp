@@ -31,11 +31,11 @@ const SystemCalls kReal = {
     [](int fd, void* buffer, std::size_t size, off_t offset) { return ::pread(fd, buffer, size, offset); },
     [](int fd, const void* data, std::size_t size, off_t offset) { return ::pwrite(fd, data, size, offset); },
     // Not posix_fallocate: where the file system has no such call, that one writes every block itself. tmpfs has it, and clears every page
-    // on the spot, before the first one is written.
+    // on the spot, before the first one is written: there it is enough to look for the room.
     [](int fd, off_t size) {
       struct statfs where {};
       if (::fstatfs(fd, &where) == 0 && where.f_type == TMPFS_MAGIC) {
-        errno = EOPNOTSUPP;
+        errno = static_cast<off_t>(where.f_bavail) * where.f_bsize < size ? ENOSPC : EOPNOTSUPP;
         return -1;
       }
       return ::fallocate(fd, 0, 0, size);
