@@ -35,7 +35,8 @@ const SystemCalls kReal = {
     [](int fd, off_t size) {
       struct statfs where {};
       if (::fstatfs(fd, &where) == 0 && where.f_type == TMPFS_MAGIC) {
-        errno = static_cast<off_t>(where.f_bavail) * where.f_bsize < size ? ENOSPC : EOPNOTSUPP;
+        const bool full = where.f_blocks > 0 && static_cast<off_t>(where.f_bavail) * where.f_bsize < size;  // 0: without a limit
+        errno = full ? ENOSPC : EOPNOTSUPP;
         return -1;
       }
       return ::fallocate(fd, 0, 0, size);
