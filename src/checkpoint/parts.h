@@ -1,7 +1,8 @@
 // Models made of several networks, each in a folder of its own. The documents of the model say which folders those are:
 //
-//   model_index.json (diffusers)         {"unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [null, null], "_class_name":
-//   ...} modules.json (sentence-transformers) [{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}]
+//   model_index.json, of diffusers: {"_class_name": "...", "unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [null, null]}
+//
+//   modules.json, of sentence-transformers: [{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}]
 #pragma once
 
 #include <string>
