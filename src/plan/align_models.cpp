@@ -67,34 +67,38 @@ struct SplitInput {
   std::vector<PartTensors> split;
 };
 
-// One input against the donor. What a part of it explains goes to `tensors`; answers whether any difference was found.
+// One input against the donor. Where any difference is found, and then only, `tensors` becomes all that it has under the donor's names.
 bool align_input(const Plan& plan, std::size_t number, const SplitInput& donors, std::vector<ViewTensor>& tensors,
                  Diagnostics& diagnostics) {
   const PlanInput& input = plan.inputs[number];
   const SplitInput own(input);
   bool differs = false;
+  std::vector<Alignment> aligned;  // by part
   for (std::size_t p = 0; p < own.parts.size(); ++p) {
     static const PartTensors none;
     const PartTensors* donor = donors.find(own.parts[p].folder);
     const std::string model_type = config_value(own.parts[p].config_text, "model_type").value_or("");
     const std::string bare = model_type.size() > 2 ? model_type.substr(1, model_type.size() - 2) : std::string();
-    Alignment aligned = align_names(donor != nullptr ? donor->tensors : none.tensors, own.split[p].tensors, bare);
+    aligned.push_back(align_names(donor != nullptr ? donor->tensors : none.tensors, own.split[p].tensors, bare));
     const std::string& folder = own.parts[p].folder;
     const std::string model = folder.empty() ? input.ref.text() : fmt::format("{} ({}/)", input.ref.text(), printable(folder));
-    for (const std::string& problem : aligned.problems) diagnostics.error(input.ref.place, fmt::format("{}: {}", model, problem));
-    for (const AlignedRule& rule : aligned.rules) {
+    for (const std::string& problem : aligned[p].problems) diagnostics.error(input.ref.place, fmt::format("{}: {}", model, problem));
+    for (const AlignedRule& rule : aligned[p].rules) {
       diagnostics.notice(input.ref.place, fmt::format("{} spells {} otherwise than {}, and they were matched: {}", model,
                                                       render_count(rule.tensors, "tensor"),
                                                       plan.inputs[static_cast<std::size_t>(plan.donor)].ref.text(), rule.text));
     }
-    differs = differs || !aligned.rules.empty();
-    for (AlignedTensor& t : aligned.tensors) {
-      t.info.name = name_below(folder, t.info.name);
+    differs = differs || !aligned[p].rules.empty();
+  }
+  if (!differs) return false;
+  for (std::size_t p = 0; p < own.parts.size(); ++p) {
+    for (AlignedTensor& t : aligned[p].tensors) {
+      t.info.name = name_below(own.parts[p].folder, t.info.name);
       for (AlignedPiece& piece : t.pieces) piece.tensor = own.split[p].index[piece.tensor];
       tensors.push_back(view_of(static_cast<int>(number), input.checkpoint, std::move(t)));
     }
   }
-  return differs;
+  return true;
 }
 
 }  // namespace
