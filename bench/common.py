@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAM = os.path.abspath(os.environ.get("CRUCIBLE", os.path.join(ROOT, "build", "crucible")))
 
 # Parameters of each model and of the merge; "one" where the method takes one model beside the base.
 RECIPES = {
@@ -42,6 +43,12 @@ def recipe(method, models=("a", "b")):
     if of_merge:
         lines.append(f"parameters: {{{of_merge}}}")
     return "\n".join(lines + ["dtype: bfloat16", ""])
+
+
+def make_models(folder, gigabytes):
+    """base, a and b of about that size each, where they are not there yet."""
+    command = [sys.executable, os.path.join(ROOT, "bench", "make_models.py"), folder, "--gigabytes", str(gigabytes)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 class Run(NamedTuple):
