@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "io/page_buffer.h"
 #include "crucible/checkpoint.h"
+#include "io/page_buffer.h"
 
 namespace crucible {
 

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/checked.h"
 #include "base/random.h"
 #include "crucible/tensor.h"
 #include "methods/measure.h"
@@ -52,7 +53,7 @@ struct Tiling {
   std::int64_t chunk_tiles = 1;  // of every chunk but the last
   Tile tile(std::int64_t index) const noexcept;
   std::int64_t chunk_elems() const noexcept { return tile_elems * chunk_tiles; }
-  std::int64_t chunks() const noexcept { return (tiles + chunk_tiles - 1) / chunk_tiles; }
+  std::int64_t chunks() const noexcept { return ceil_div(tiles, chunk_tiles); }
   // Calls visit(tile) for the tiles of a chunk, in order.
   template <typename Visit>
   void for_tiles_of_chunk(std::int64_t chunk, const Visit& visit) const {

@@ -22,8 +22,7 @@ struct ElectCall {
   const double* scales;
   const double* weights;
   bool normalize;
-  double tiny;        // a sum of weights no larger than this is rounding around zero
-  bool exact_shares;  // every sum of weights is a power of two, or counts as zero: dividing is multiplying by its inverse
+  double tiny;  // a sum of weights no larger than this is rounding around zero
   double factor;
   bool zero_is_plus;
   std::int64_t* conflicts;
@@ -254,17 +253,17 @@ HWY_INLINE void add_to_base(const float* base, const double* sum, float* HWY_RES
 }
 
 // The sum over kModels models in one loop, without memory for what is between; factor and divisor are 1.
-template <int kModels>
+template <std::size_t kModels>
 HWY_INLINE void plain_sum(const float* base, const float* const* x, const double* w, float* HWY_RESTRICT out, std::int64_t n) {
   const float* from[kModels];
   double weight[kModels];
-  for (int j = 0; j < kModels; ++j) {
+  for (std::size_t j = 0; j < kModels; ++j) {
     from[j] = x[j];
     weight[j] = w[j];
   }
   const auto sum_of = [&](std::int64_t k) HWY_ATTR {
     double sum = weight[0] * static_cast<double>(from[0][k]);
-    for (int j = 1; j < kModels; ++j) sum += weight[j] * static_cast<double>(from[j][k]);
+    for (std::size_t j = 1; j < kModels; ++j) sum += weight[j] * static_cast<double>(from[j][k]);
     return sum;
   };
   if (base == nullptr) {
@@ -397,12 +396,7 @@ HWY_INLINE void elect_some(const float* base, const float* const* x, std::int64_
         won[j] = hn::Add(won[j], hn::VecFromMask(di, hn::RebindMask(di, wins)));
       }
     }
-    if (c.normalize) {
-      const V share = hn::IfThenElse(hn::Le(hn::Abs(divisor), hn::Set(d, c.tiny)), hn::Set(d, 1.0), divisor);
-      // The inverse of a power of two: its exponent mirrored.
-      const auto inverse = hn::BitCast(d, hn::Sub(hn::Set(di, std::int64_t{0x7FE0000000000000}), hn::BitCast(di, share)));
-      mixed = c.exact_shares ? hn::Mul(mixed, inverse) : hn::Div(mixed, share);
-    }
+    if (c.normalize) mixed = hn::Div(mixed, hn::IfThenElse(hn::Le(hn::Abs(divisor), hn::Set(d, c.tiny)), hn::Set(d, 1.0), divisor));
     mixed = hn::Mul(mixed, hn::Set(d, c.factor));
     // A NaN is on no side; dropping it would hide a damaged input.
     mixed = hn::IfThenElse(hn::IsNaN(sum), sum, mixed);
@@ -585,35 +579,15 @@ void weighted_sum(const float* base, std::span<const float* const> x, std::span<
   HWY_DYNAMIC_DISPATCH(WeightedSum)(base, x.data(), weights.data(), static_cast<std::int64_t>(x.size()), factor, divisor, out, n);
 }
 
-namespace {
-
-// Is every sum of some of the weights a power of two, or as good as zero?
-bool has_exact_shares(std::span<const double> weights, double tiny) {
-  constexpr std::size_t kMost = 4;
-  if (weights.size() > kMost) return false;
-  for (unsigned some = 1; some < 1u << weights.size(); ++some) {
-    double sum = 0;
-    for (std::size_t j = 0; j < weights.size(); ++j) sum += (some >> j & 1) != 0 ? weights[j] : 0.0;
-    int exponent = 0;
-    const bool power = std::isnormal(sum) && std::frexp(sum, &exponent) == 0.5 && std::abs(exponent) < 1000;
-    if (!power && !(std::abs(sum) <= tiny)) return false;
-  }
-  return true;
-}
-
-}  // namespace
-
 void elect(const float* base, std::span<const float* const> x, const Election& e, float* out, std::int64_t n,
            ElectionCounts& counts) noexcept {
   double total = 0;
   for (const double w : e.weights) total += w < 0 ? -w : w;
   constexpr double kRounding = 1e-12;
-  const double tiny = kRounding * total;
   const ElectCall call{.scales = e.scales.data(),
                        .weights = e.weights.data(),
                        .normalize = e.normalize,
-                       .tiny = tiny,
-                       .exact_shares = e.normalize && has_exact_shares(e.weights, tiny),
+                       .tiny = kRounding * total,
                        .factor = e.factor,
                        .zero_is_plus = e.zero_is_plus,
                        .conflicts = &counts.conflicts,

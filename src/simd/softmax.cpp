@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <limits>
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
@@ -11,13 +10,14 @@
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
+#include "simd/lane_sum-inl.h"
+
 // Plain loops, which the compiler vectorizes for the level of the enclosing region. No branch, no table, no integer conversion.
 HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
 constexpr std::int64_t kBlock = 256;
-constexpr int kLanes = 16;
 
 HWY_INLINE std::uint64_t bits_of(double v) { return std::bit_cast<std::uint64_t>(v); }
 HWY_INLINE double from_bits(std::uint64_t v) { return std::bit_cast<double>(v); }
@@ -25,6 +25,19 @@ HWY_INLINE double from_bits(std::uint64_t v) { return std::bit_cast<double>(v); 
 // ln 2 in two parts: the first has 20 zero bits at its end, so that its product with an exponent is exact.
 constexpr double kLn2High = 0x1.62e42fee00000p-1;
 constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
+
+constexpr double factorial(int n) { return n < 2 ? 1.0 : n * factorial(n - 1); }
+
+// The terms of exp's Taylor series from the one of r^kFrom to that of r^kTo, divided by r^kFrom.
+template <int kFrom, int kTo>
+HWY_INLINE double exp_tail(double r) {
+  constexpr double kFactor = 1.0 / factorial(kFrom);
+  if constexpr (kFrom == kTo) {
+    return kFactor;
+  } else {
+    return exp_tail<kFrom + 1, kTo>(r) * r + kFactor;
+  }
+}
 
 // exp of x in [-708, 0]; what lies below counts as -708. NaN stays NaN.
 HWY_INLINE double exp_of(double x) {
@@ -34,19 +47,7 @@ HWY_INLINE double exp_of(double x) {
   const double shifted = bounded * kLog2E + kToInteger;
   const double k = shifted - kToInteger;
   const double r = (bounded - k * kLn2High) - k * kLn2Low;  // |r| <= ln 2 / 2
-  // The Taylor series of (exp(r) - 1 - r) / r^2; the rest is below 2^-57.
-  double p = 1.0 / 6227020800.0;
-  p = p * r + 1.0 / 479001600.0;
-  p = p * r + 1.0 / 39916800.0;
-  p = p * r + 1.0 / 3628800.0;
-  p = p * r + 1.0 / 362880.0;
-  p = p * r + 1.0 / 40320.0;
-  p = p * r + 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
+  const double p = exp_tail<2, 13>(r);                      // the rest is below 2^-57
   const double e = 1.0 + (r + r * r * p);
   const double scaled = from_bits(bits_of(e) + (bits_of(shifted) << 52));  // times 2^k
   return x == x ? scaled : x;
@@ -56,15 +57,7 @@ HWY_INLINE double exp_of(double x) {
 HWY_INLINE double exp_near_zero(double x) {
   constexpr double kMiddle = 0x1.c3d6a24ed8222p-1;  // exp(-1/8)
   const double r = x + 0.125;
-  double p = 1.0 / 3628800.0;
-  p = p * r + 1.0 / 362880.0;
-  p = p * r + 1.0 / 40320.0;
-  p = p * r + 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
+  const double p = exp_tail<2, 10>(r);
   return kMiddle + kMiddle * (r + r * r * p);
 }
 
@@ -108,13 +101,6 @@ HWY_INLINE double log_of_one_plus(double u) {
   p = p * z + 2.0 / 5.0;
   p = p * z + 2.0 / 3.0;
   return k * kLn2High + (2.0 * s + (s * z * p + k * kLn2Low));
-}
-
-HWY_INLINE double add_lanes(const double* lanes) {
-  double half[8];
-  for (int i = 0; i < 8; ++i) half[i] = lanes[i] + lanes[i + 8];
-  for (int i = 0; i < 4; ++i) half[i] += half[i + 4];
-  return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
 // Adds n values to fixed lanes; value i to lane i % 16.

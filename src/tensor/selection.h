@@ -79,8 +79,8 @@ class RankCuts {
     kNotSeen,  // only the cuts' magnitudes are wanted
   };
   struct Spec {
-    std::vector<std::int64_t> takes;         // cut i comes after the first takes[i] elements
-    std::optional<double> share_of_nonzero;  // instead: one cut, after this share of the elements that are not 0
+    std::vector<std::int64_t> takes = {};         // cut i comes after the first takes[i] elements
+    std::optional<double> share_of_nonzero = {};  // instead: one cut, after this share of the elements that are not 0
     std::int64_t elems = 0;
     std::int64_t tiles = 0;
     std::int64_t tile_elems = 0;  // of a tile at most

@@ -69,7 +69,7 @@ class TaskArithmeticKernel final : public Kernel {
   bool wants(const Tile& tile) const noexcept override {
     if (phase_ != Phase::kSelect) return true;
     for (std::size_t i = 0; i < sparsifiers_.size(); ++i) {
-      if (waiting_[i] && sparsifiers_[i]->wants(tile)) return true;
+      if (looks_at(i, tile)) return true;
     }
     return false;
   }
@@ -78,17 +78,15 @@ class TaskArithmeticKernel final : public Kernel {
               Scratch& scratch) noexcept override {
     float* delta = scratch.floats(kDeltaSlot, tile.count);
     for (std::size_t i = 0; i < sparsifiers_.size(); ++i) {
-      if (phase_ == Phase::kSelect && !waiting_[i]) continue;
-      if (phase_ == Phase::kSelect && !sparsifiers_[i]->wants(tile)) {
+      if (phase_ == Phase::kSelect) {
+        if (looks_at(i, tile)) {
+          simd::subtract(in.models[i], in.base, delta, tile.count);
+          sparsifiers_[i]->reduce(pass, tile, delta, counts, scratch);
+        }
         counts += counters_of(i);
         continue;
       }
       simd::subtract(in.models[i], in.base, delta, tile.count);
-      if (phase_ == Phase::kSelect) {
-        sparsifiers_[i]->reduce(pass, tile, delta, counts, scratch);
-        counts += counters_of(i);
-        continue;
-      }
       float* kept = scratch.floats(kKeptSlot, tile.count);
       sparsifiers_[i]->apply(tile, delta, kept, &measure.models[i], scratch);
       const double before = simd::sum_abs(delta, tile.count);
@@ -172,6 +170,7 @@ class TaskArithmeticKernel final : public Kernel {
 
   static std::string fmt_index(const std::string& name, std::size_t i) { return name + "[" + std::to_string(i) + "]"; }
   Phase after_selection() const noexcept { return restores_norm_ ? Phase::kNorms : Phase::kMap; }
+  bool looks_at(std::size_t i, const Tile& tile) const noexcept { return waiting_[i] && sparsifiers_[i]->wants(tile); }
   std::int64_t counters_of(std::size_t i) const noexcept { return counters_of(i, pass_); }
   std::int64_t counters_of(std::size_t i, int pass) const noexcept { return waiting_[i] ? sparsifiers_[i]->count_size(pass) : 0; }
 
