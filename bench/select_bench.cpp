@@ -9,6 +9,7 @@
 #include "simd/blend.h"
 #include "simd/ops.h"
 #include "simd/select.h"
+#include "simd/vote.h"
 #include "tensor/ranks.h"
 #include "tensor/selection.h"
 

@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "simd/ops.h"
+#include "simd/vote.h"
 
 namespace {
 
@@ -95,7 +96,7 @@ void elect_two(benchmark::State& state) {
   const float* both[] = {a.data(), b.data()};
   const double weights[] = {1, 1};
   std::int64_t votes[2] = {}, lost[2] = {};
-  crucible::simd::ElectionCounts counts{0, votes, lost};
+  crucible::simd::VoteCounts counts{0, votes, lost};
   for (auto _ : state) crucible::simd::elect(base.data(), both, {weights, weights, true, 1.0}, y.data(), kElems, counts);
   items(state);
 }

@@ -13,6 +13,7 @@
 #include "simd/blend.h"
 #include "simd/ops.h"
 #include "simd/select.h"
+#include "simd/vote.h"
 #include "tensor/selection.h"
 
 namespace crucible {

@@ -10,20 +10,6 @@
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
-#ifndef CRUCIBLE_SIMD_BLEND_ONCE
-#define CRUCIBLE_SIMD_BLEND_ONCE
-namespace crucible::simd {
-// What a vote takes and counts, apart from the tensors.
-struct VoteCall {
-  const double* weights;
-  double floor;
-  std::int64_t* conflicts;
-  std::int64_t* votes;
-  std::int64_t* votes_lost;
-};
-}  // namespace crucible::simd
-#endif
-
 // Plain loops, which the compiler vectorizes for the level of the enclosing region, over blocks whose f64 intermediates stay in the
 // first cache level.
 HWY_BEFORE_NAMESPACE();
@@ -146,128 +132,6 @@ void Spread(const float* const* x, std::int64_t models, float* HWY_RESTRICT out,
   }
 }
 
-// One element of a vote, for the few past the last full vector.
-HWY_INLINE float majority_of_one(float base, const float* const* x, std::int64_t models, const VoteCall& c, std::int64_t i) {
-  double sum = 0;
-  bool plus = false;
-  bool minus = false;
-  for (std::int64_t j = 0; j < models; ++j) {
-    const double entry = wide(x[j][i]) - wide(base);
-    sum += entry;
-    plus = plus || entry > 0;
-    minus = minus || entry < 0;
-  }
-  double mixed = 0;
-  double divisor = 0;
-  for (std::int64_t j = 0; j < models; ++j) {
-    const double entry = wide(x[j][i]) - wide(base);
-    const bool wins = sum >= 0 ? entry > 0 : entry < 0;
-    if (wins) {
-      mixed += c.weights[j] * entry;
-      divisor += c.weights[j];
-    }
-    const bool votes = entry > 0 || entry < 0;
-    c.votes[j] += votes ? 1 : 0;
-    c.votes_lost[j] += votes && !wins ? 1 : 0;
-  }
-  *c.conflicts += plus && minus ? 1 : 0;
-  const double moved_by = mixed / (divisor > c.floor ? divisor : c.floor);
-  // A NaN is on no side; dropping it would hide a damaged input.
-  const double change = sum == sum ? moved_by : sum;
-  return change == 0 ? base : static_cast<float>(wide(base) + change);
-}
-
-// kModels models, or any number where it is 0: the numbers of a few stay in registers.
-template <int kModels>
-HWY_INLINE void majority_of_some(const float* base, const float* const* x, std::int64_t any_models, const VoteCall& c,
-                                 float* HWY_RESTRICT out, std::int64_t n) {
-  const hn::ScalableTag<double> d;
-  const hn::RebindToSigned<decltype(d)> di;
-  const hn::Rebind<float, decltype(d)> df;
-  using V = hn::Vec<decltype(d)>;
-  using VCount = hn::Vec<decltype(di)>;
-  constexpr bool kAny = kModels == 0;
-  constexpr std::size_t kHeld = kAny ? 1 : kModels;
-  const std::int64_t models = kAny ? any_models : kModels;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const V zero = hn::Zero(d);
-  const V floor = hn::Set(d, c.floor);
-  V held[kHeld];
-  // Lanes of counts, as -1 for each.
-  VCount conflicts = hn::Zero(di), voted[kHeld], won[kHeld];
-  for (std::size_t j = 0; j < kHeld; ++j) voted[j] = won[j] = conflicts;
-  std::int64_t i = 0;
-  // Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
-  constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
-  for (; !kEmulated && i + lanes <= n; i += lanes) {
-    const V b = hn::PromoteTo(d, hn::LoadU(df, base + i));
-    const auto entry = [&](std::int64_t j) HWY_ATTR { return hn::Sub(hn::PromoteTo(d, hn::LoadU(df, x[j] + i)), b); };
-    V sum = zero;
-    auto plus = hn::Lt(zero, zero);
-    auto minus = plus;
-    for (std::int64_t j = 0; j < models; ++j) {
-      const V v = entry(j);
-      if constexpr (!kAny) held[j] = v;
-      sum = hn::Add(sum, v);
-      plus = hn::Or(plus, hn::Gt(v, zero));
-      minus = hn::Or(minus, hn::Lt(v, zero));
-    }
-    conflicts = hn::Add(conflicts, hn::VecFromMask(di, hn::RebindMask(di, hn::And(plus, minus))));
-    const auto up = hn::Ge(sum, zero);
-    V mixed = zero;
-    V divisor = zero;
-    for (std::int64_t j = 0; j < models; ++j) {
-      V v;
-      if constexpr (kAny) {
-        v = entry(j);
-      } else {
-        v = held[j];
-      }
-      const auto above = hn::Gt(v, zero);
-      const auto below = hn::Lt(v, zero);
-      const auto wins = hn::Or(hn::And(up, above), hn::AndNot(up, below));
-      const V weight = hn::Set(d, c.weights[j]);
-      mixed = hn::Add(mixed, hn::IfThenElseZero(wins, hn::Mul(weight, v)));
-      divisor = hn::Add(divisor, hn::IfThenElseZero(wins, weight));
-      if constexpr (kAny) {
-        const auto votes = static_cast<std::int64_t>(hn::CountTrue(d, hn::Or(above, below)));
-        c.votes[j] += votes;
-        c.votes_lost[j] += votes - static_cast<std::int64_t>(hn::CountTrue(d, wins));
-      } else {
-        voted[j] = hn::Add(voted[j], hn::VecFromMask(di, hn::RebindMask(di, hn::Or(above, below))));
-        won[j] = hn::Add(won[j], hn::VecFromMask(di, hn::RebindMask(di, wins)));
-      }
-    }
-    const V moved_by = hn::Div(mixed, hn::IfThenElse(hn::Gt(divisor, floor), divisor, floor));
-    const V change = hn::IfThenElse(hn::IsNaN(sum), sum, moved_by);
-    const V moved = hn::IfThenElse(hn::Eq(change, zero), b, hn::Add(b, change));
-    hn::StoreU(hn::DemoteTo(df, moved), df, out + i);
-  }
-  const auto total = [&](VCount counts) HWY_ATTR {
-    std::int64_t each[hn::MaxLanes(hn::RebindToSigned<decltype(d)>())];
-    hn::StoreU(counts, di, each);
-    std::int64_t all = 0;
-    for (std::int64_t k = 0; k < lanes; ++k) all -= each[k];
-    return all;
-  };
-  *c.conflicts += total(conflicts);
-  for (int j = 0; j < kModels; ++j) {
-    c.votes[j] += total(voted[j]);
-    c.votes_lost[j] += total(voted[j]) - total(won[j]);
-  }
-  for (; i < n; ++i) out[i] = majority_of_one(base[i], x, models, c, i);
-}
-
-void MergeMajority(const float* base, const float* const* x, std::int64_t models, const VoteCall& c, float* HWY_RESTRICT out,
-                   std::int64_t n) {
-  switch (models) {
-    case 2: return majority_of_some<2>(base, x, models, c, out, n);
-    case 3: return majority_of_some<3>(base, x, models, c, out, n);
-    case 4: return majority_of_some<4>(base, x, models, c, out, n);
-    default: return majority_of_some<0>(base, x, models, c, out, n);
-  }
-}
-
 void ScaledDistance(const float* x, const float* y, double factor, float* HWY_RESTRICT out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(factor * absolute(wide(x[i]) - wide(y[i])));
 }
@@ -307,7 +171,6 @@ HWY_EXPORT(NearSwap);
 HWY_EXPORT(MergeActive);
 HWY_EXPORT(CountActive);
 HWY_EXPORT(Spread);
-HWY_EXPORT(MergeMajority);
 HWY_EXPORT(ScaledDistance);
 HWY_EXPORT(LargestDistance);
 HWY_EXPORT(TakeFrom);
@@ -325,11 +188,6 @@ void count_active(const float* base, std::span<const float* const> x, double eps
 }
 void spread(std::span<const float* const> x, float* out, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(Spread)(x.data(), static_cast<std::int64_t>(x.size()), out, n);
-}
-void merge_majority(const float* base, std::span<const float* const> x, std::span<const double> weights, double floor, float* out,
-                    std::int64_t n, VoteCounts& counts) noexcept {
-  const VoteCall call{weights.data(), floor, &counts.conflicts, counts.votes.data(), counts.votes_lost.data()};
-  HWY_DYNAMIC_DISPATCH(MergeMajority)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 void scaled_distance(const float* x, const float* y, double factor, float* out, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(ScaledDistance)(x, y, factor, out, n);

@@ -23,17 +23,6 @@ void count_active(const float* base, std::span<const float* const> x, double eps
 // out = number of models * standard deviation over the models, rounded once to f32. 0 where, and only where, all are equal.
 void spread(std::span<const float* const> x, float* out, std::int64_t n) noexcept;
 
-// What a vote without weights counted.
-struct VoteCounts {
-  std::int64_t conflicts = 0;          // elements with votes on both sides
-  std::span<std::int64_t> votes;       // per model: non-zero task vector entries
-  std::span<std::int64_t> votes_lost;  // per model: of those, on the losing side
-};
-// s = sum_i (x_i - base); the winning side is + when s >= 0;
-// out = base + (sum of weights[i] * (x_i - base) of the winners) / max(sum of their weights, floor). NaN where s is NaN.
-void merge_majority(const float* base, std::span<const float* const> x, std::span<const double> weights, double floor, float* out,
-                    std::int64_t n, VoteCounts& counts) noexcept;
-
 // out = factor * |x - y|, all in f64, rounded once.
 void scaled_distance(const float* x, const float* y, double factor, float* out, std::int64_t n) noexcept;
 // The largest |x - y|, in f64; NaN counts as 0.

@@ -1,7 +1,6 @@
 #include "simd/ops.h"
 
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstring>
 
@@ -13,24 +12,6 @@
 #include <hwy/highway.h>
 
 #include "simd/lane_sum-inl.h"
-
-#ifndef CRUCIBLE_SIMD_OPS_ONCE
-#define CRUCIBLE_SIMD_OPS_ONCE
-namespace crucible::simd {
-// What an election takes and counts, apart from the tensors.
-struct ElectCall {
-  const double* scales;
-  const double* weights;
-  bool normalize;
-  double tiny;  // a sum of weights no larger than this is rounding around zero
-  double factor;
-  bool zero_is_plus;
-  std::int64_t* conflicts;
-  std::int64_t* votes;
-  std::int64_t* votes_lost;
-};
-}  // namespace crucible::simd
-#endif
 
 // Plain loops where the compiler vectorizes them for the level of the enclosing region, Highway's operations where it does not.
 HWY_BEFORE_NAMESPACE();
@@ -307,129 +288,6 @@ void WeightedSum(const float* base, const float* const* x, const double* w, std:
   }
 }
 
-// One element of an election, for the few past the last full vector.
-HWY_INLINE float elect_one(float base, const float* const* x, std::int64_t models, const ElectCall& c, std::int64_t i) {
-  double sum = 0;
-  bool plus = false;
-  bool minus = false;
-  for (std::int64_t j = 0; j < models; ++j) {
-    const double v = c.scales[j] * static_cast<double>(x[j][i]);
-    sum += v;
-    plus = plus || v > 0;
-    minus = minus || v < 0;
-  }
-  const bool up = c.zero_is_plus ? sum >= 0 : sum > 0;
-  double mixed = 0;
-  double divisor = 0;
-  for (std::int64_t j = 0; j < models; ++j) {
-    const double v = c.scales[j] * static_cast<double>(x[j][i]);
-    const bool wins = up ? v > 0 : v < 0;
-    if (wins) {
-      mixed += v;
-      divisor += c.weights[j];
-    }
-    c.votes[j] += v > 0 || v < 0 ? 1 : 0;
-    c.votes_lost[j] += (v > 0 || v < 0) && !wins ? 1 : 0;
-  }
-  *c.conflicts += plus && minus ? 1 : 0;
-  if (c.normalize) mixed /= (divisor < 0 ? -divisor : divisor) <= c.tiny ? 1.0 : divisor;
-  mixed *= c.factor;
-  if (std::isnan(sum)) mixed = sum;
-  return mixed == 0.0 ? base : static_cast<float>(static_cast<double>(base) + mixed);
-}
-
-// kModels models, or any number where it is 0: the numbers of a few stay in registers.
-template <int kModels>
-HWY_INLINE void elect_some(const float* base, const float* const* x, std::int64_t any_models, const ElectCall& c, float* HWY_RESTRICT out,
-                           std::int64_t n) {
-  const hn::ScalableTag<double> d;
-  const hn::RebindToSigned<decltype(d)> di;
-  const hn::Rebind<float, decltype(d)> df;
-  using V = hn::Vec<decltype(d)>;
-  using VCount = hn::Vec<decltype(di)>;
-  constexpr bool kAny = kModels == 0;
-  constexpr std::size_t kHeld = kAny ? 1 : kModels;
-  const std::int64_t models = kAny ? any_models : kModels;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const V zero = hn::Zero(d);
-  V held[kHeld];
-  // Lanes of counts, as -1 for each.
-  VCount conflicts = hn::Zero(di), voted[kHeld], won[kHeld];
-  for (std::size_t j = 0; j < kHeld; ++j) voted[j] = won[j] = conflicts;
-  std::int64_t i = 0;
-  // Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
-  constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
-  for (; !kEmulated && i + lanes <= n; i += lanes) {
-    const auto value = [&](std::int64_t j) HWY_ATTR { return hn::Mul(hn::Set(d, c.scales[j]), hn::PromoteTo(d, hn::LoadU(df, x[j] + i))); };
-    V sum = zero;
-    auto plus = hn::Lt(zero, zero);
-    auto minus = plus;
-    for (std::int64_t j = 0; j < models; ++j) {
-      const V v = value(j);
-      if constexpr (!kAny) held[j] = v;
-      sum = hn::Add(sum, v);
-      plus = hn::Or(plus, hn::Gt(v, zero));
-      minus = hn::Or(minus, hn::Lt(v, zero));
-    }
-    conflicts = hn::Add(conflicts, hn::VecFromMask(di, hn::RebindMask(di, hn::And(plus, minus))));
-    const auto up = c.zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
-    V mixed = zero;
-    V divisor = zero;
-    for (std::int64_t j = 0; j < models; ++j) {
-      V v;
-      if constexpr (kAny) {
-        v = value(j);
-      } else {
-        v = held[j];
-      }
-      const auto above = hn::Gt(v, zero);
-      const auto below = hn::Lt(v, zero);
-      const auto wins = hn::Or(hn::And(up, above), hn::AndNot(up, below));
-      mixed = hn::Add(mixed, hn::IfThenElseZero(wins, v));
-      divisor = hn::Add(divisor, hn::IfThenElseZero(wins, hn::Set(d, c.weights[j])));
-      if constexpr (kAny) {
-        const auto votes = static_cast<std::int64_t>(hn::CountTrue(d, hn::Or(above, below)));
-        c.votes[j] += votes;
-        c.votes_lost[j] += votes - static_cast<std::int64_t>(hn::CountTrue(d, wins));
-      } else {
-        voted[j] = hn::Add(voted[j], hn::VecFromMask(di, hn::RebindMask(di, hn::Or(above, below))));
-        won[j] = hn::Add(won[j], hn::VecFromMask(di, hn::RebindMask(di, wins)));
-      }
-    }
-    if (c.normalize) mixed = hn::Div(mixed, hn::IfThenElse(hn::Le(hn::Abs(divisor), hn::Set(d, c.tiny)), hn::Set(d, 1.0), divisor));
-    mixed = hn::Mul(mixed, hn::Set(d, c.factor));
-    // A NaN is on no side; dropping it would hide a damaged input.
-    mixed = hn::IfThenElse(hn::IsNaN(sum), sum, mixed);
-    const auto b = hn::PromoteTo(d, hn::LoadU(df, base + i));
-    // Where nothing moves the base stays as it is, its sign of zero included.
-    const auto moved = hn::IfThenElse(hn::Eq(mixed, zero), b, hn::Add(b, mixed));
-    hn::StoreU(hn::DemoteTo(df, moved), df, out + i);
-  }
-  const auto total = [&](VCount counts) HWY_ATTR {
-    std::int64_t each[hn::MaxLanes(hn::RebindToSigned<decltype(d)>())];
-    hn::StoreU(counts, di, each);
-    std::int64_t sum = 0;
-    for (std::int64_t k = 0; k < lanes; ++k) sum -= each[k];
-    return sum;
-  };
-  *c.conflicts += total(conflicts);
-  for (int j = 0; j < kModels; ++j) {
-    c.votes[j] += total(voted[j]);
-    c.votes_lost[j] += total(voted[j]) - total(won[j]);
-  }
-  for (; i < n; ++i) out[i] = elect_one(base[i], x, models, c, i);
-}
-
-void Elect(const float* base, const float* const* x, std::int64_t models, const ElectCall& c, float* HWY_RESTRICT out, std::int64_t n) {
-  switch (models) {
-    case 1: return elect_some<1>(base, x, models, c, out, n);
-    case 2: return elect_some<2>(base, x, models, c, out, n);
-    case 3: return elect_some<3>(base, x, models, c, out, n);
-    case 4: return elect_some<4>(base, x, models, c, out, n);
-    default: return elect_some<0>(base, x, models, c, out, n);
-  }
-}
-
 #if HWY_TARGET == HWY_SCALAR
 struct PhiloxKeys {
   explicit PhiloxKeys(RandomKey k) : key(k) {}
@@ -551,7 +409,6 @@ HWY_EXPORT(Dot);
 HWY_EXPORT(Subtract);
 HWY_EXPORT(Scale);
 HWY_EXPORT(WeightedSum);
-HWY_EXPORT(Elect);
 HWY_EXPORT(FillRandom);
 
 void load_f16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF16)(in, out, n); }
@@ -577,23 +434,6 @@ void scale(const float* x, double factor, float* out, std::int64_t n) noexcept {
 void weighted_sum(const float* base, std::span<const float* const> x, std::span<const double> weights, double factor, double divisor,
                   float* out, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(WeightedSum)(base, x.data(), weights.data(), static_cast<std::int64_t>(x.size()), factor, divisor, out, n);
-}
-
-void elect(const float* base, std::span<const float* const> x, const Election& e, float* out, std::int64_t n,
-           ElectionCounts& counts) noexcept {
-  double total = 0;
-  for (const double w : e.weights) total += w < 0 ? -w : w;
-  constexpr double kRounding = 1e-12;
-  const ElectCall call{.scales = e.scales.data(),
-                       .weights = e.weights.data(),
-                       .normalize = e.normalize,
-                       .tiny = kRounding * total,
-                       .factor = e.factor,
-                       .zero_is_plus = e.zero_is_plus,
-                       .conflicts = &counts.conflicts,
-                       .votes = counts.votes.data(),
-                       .votes_lost = counts.votes_lost.data()};
-  HWY_DYNAMIC_DISPATCH(Elect)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 
 void fill_random(RandomKey key, std::uint64_t first, std::uint32_t* out, std::int64_t n) noexcept {

@@ -42,24 +42,6 @@ void scale(const float* x, double factor, float* out, std::int64_t n) noexcept;
 void weighted_sum(const float* base, std::span<const float* const> x, std::span<const double> weights, double factor, double divisor,
                   float* out, std::int64_t n) noexcept;
 
-// The sign election of TIES, and what it counted.
-struct Election {
-  std::span<const double> scales;   // W_i = scales[i] * x[i]; the vote and the value
-  std::span<const double> weights;  // what a vote counts for in the divisor
-  bool normalize = false;           // divide by the sum of the weights of the winners (0 -> 1)
-  double factor = 1;                // lambda
-  bool zero_is_plus = true;         // which side wins where the votes cancel
-};
-struct ElectionCounts {
-  std::int64_t conflicts = 0;          // elements with votes on both sides
-  std::span<std::int64_t> votes;       // per model: non-zero W_i
-  std::span<std::int64_t> votes_lost;  // per model: of those, on the losing side
-};
-// s = sum_i W_i; the winning side is + when s > 0, or s = 0 and zero_is_plus; out = base + factor * (sum of W_i on the winning side) [/ sum
-// of their weights]. NaN where s is NaN.
-void elect(const float* base, std::span<const float* const> x, const Election& election, float* out, std::int64_t n,
-           ElectionCounts& counts) noexcept;
-
 // Numbers first .. first + n - 1 of a random stream: random_u32 for each, in bulk.
 void fill_random(RandomKey key, std::uint64_t first, std::uint32_t* out, std::int64_t n) noexcept;
 

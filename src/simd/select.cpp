@@ -11,6 +11,13 @@
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
+#ifndef CRUCIBLE_SIMD_SELECT_ONCE
+#define CRUCIBLE_SIMD_SELECT_ONCE
+namespace crucible::simd {
+constexpr std::size_t kBoundsAtOnce = 9;  // so many have their counters in registers
+}
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
@@ -198,12 +205,6 @@ std::int64_t PickMagnitudes(const float* x, std::uint32_t low, std::uint32_t hig
   return count;
 }
 
-std::int64_t CountDrawn(const std::uint32_t* tagged, std::int64_t n) {
-  std::uint32_t count = 0;
-  for (std::int64_t i = 0; i < n; ++i) count += tagged[i] >> 31;
-  return count;
-}
-
 std::uint32_t LargestCount(const std::uint32_t* counts, std::int64_t n) {
   std::uint32_t largest = 0;
   for (std::int64_t i = 0; i < n; ++i) largest = counts[i] > largest ? counts[i] : largest;
@@ -228,42 +229,71 @@ std::int64_t MarkRounded(const float* x, int shift, std::uint64_t* HWY_RESTRICT 
   return count;
 }
 
-void DecideByRank(const std::uint32_t* rank, const std::uint32_t* random, const RankRule& rule, std::uint32_t* HWY_RESTRICT limits,
+void DecideByRank(const std::uint32_t* rank, const std::uint32_t* random, const RankLine& line, std::int32_t margin,
                   std::uint64_t* HWY_RESTRICT marks, std::uint64_t* HWY_RESTRICT near, std::int64_t n) {
   const D32 d;
   const DU32 du;
+  const DFloat df;
   const std::int64_t lanes = lane_count();
-  const std::uint32_t margin = rule.margin;
-  const std::uint32_t width = margin > 0x7FFFFFFFu ? 0xFFFFFFFFu : 2 * margin;
-  const auto certain = hn::Set(d, static_cast<std::int32_t>(rule.certain_from) - 1);
-  const auto lane = hn::Iota(du, 0);
+  const auto first = hn::Set(df, line.first);
+  const auto step = hn::Set(df, line.step);
+  const auto lowest = hn::Set(df, line.lowest);
+  const auto highest = hn::Set(df, line.highest);
+  const auto widest = hn::Set(d, margin);
   for (std::int64_t at = 0; at < n; at += kWord) {
     const std::int64_t m = std::min(kWord, n - at);
     std::uint64_t drawn_word = 0;
     std::uint64_t near_word = 0;
     std::int64_t k = 0;
     for (; k + lanes <= m; k += lanes) {
-      const auto r = hn::BitCast(d, hn::LoadU(du, rank + at + k));
-      const auto limit = hn::LoadU(du, limits + at + k);
-      const auto u = hn::LoadU(du, random + at + k);
-      const auto drawn = hn::Or(hn::RebindMask(d, hn::Lt(u, limit)), hn::Gt(r, certain));
-      const auto is_near = hn::Not(hn::Lt(hn::Set(du, width), hn::Add(hn::Sub(u, limit), hn::Set(du, margin))));
-      drawn_word |= bits_of_mask(d, drawn) << k;
-      near_word |= bits_of_mask(du, is_near) << k;
-      const auto index = hn::Add(lane, hn::Set(du, static_cast<std::uint32_t>(at + k)));
-      const auto flag = hn::ShiftLeft<31>(hn::BitCast(du, hn::VecFromMask(d, drawn)));
-      hn::StoreU(hn::Or(index, flag), du, limits + at + k);
+      const auto r = hn::ConvertTo(df, hn::BitCast(d, hn::LoadU(du, rank + at + k)));
+      const auto on_line = hn::Add(first, hn::Mul(step, r));
+      const auto threshold = hn::ConvertTo(d, hn::Min(hn::Max(on_line, lowest), highest));
+      const auto u = hn::BitCast(d, hn::ShiftRight<1>(hn::LoadU(du, random + at + k)));
+      drawn_word |= bits_of_mask(d, hn::Gt(threshold, u)) << k;
+      near_word |= bits_of_mask(d, hn::Not(hn::Gt(hn::Abs(hn::Sub(u, threshold)), widest))) << k;
     }
     for (; k < m; ++k) {
-      const std::uint32_t limit = limits[at + k];
-      const std::uint32_t u = random[at + k];
-      const bool drawn = u < limit || rank[at + k] >= rule.certain_from;
-      drawn_word |= std::uint64_t{drawn} << k;
-      near_word |= static_cast<std::uint64_t>(u - limit + margin <= width) << k;
-      limits[at + k] = static_cast<std::uint32_t>(at + k) | (drawn ? kDrawnFlag : 0u);
+      const std::int32_t threshold = threshold_of(line, rank[at + k]);
+      const auto u = static_cast<std::int32_t>(random[at + k] >> 1);
+      drawn_word |= static_cast<std::uint64_t>(u < threshold) << k;
+      near_word |= static_cast<std::uint64_t>((u < threshold ? threshold - u : u - threshold) <= margin) << k;
     }
     marks[at / kWord] = drawn_word;
     near[at / kWord] = near_word;
+  }
+}
+
+// Counts for kBoundsAtOnce bounds.
+void CountMarkedFrom(const std::uint32_t* rank, const std::uint64_t* marks, const std::uint32_t* bounds, std::int64_t* counts,
+                     std::int64_t n) {
+  const D32 d;
+  const DU32 du;
+  const std::int64_t lanes = lane_count();
+  const auto lane_bit = hn::Shl(hn::Set(du, 1), hn::Iota(du, 0));
+  hn::Vec<D32> last_below[kBoundsAtOnce];
+  hn::Vec<D32> found[kBoundsAtOnce];  // -1 for each, in lanes
+  for (std::size_t b = 0; b < kBoundsAtOnce; ++b) {
+    last_below[b] = hn::Set(d, static_cast<std::int32_t>(bounds[b]) - 1);
+    found[b] = hn::Zero(d);
+  }
+  std::int64_t at = 0;
+  for (; at + kWord <= n; at += kWord) {
+    const std::uint64_t word = marks[at / kWord];
+    for (std::int64_t k = 0; k < kWord; k += lanes) {
+      const auto mask = hn::RebindMask(d, hn::TestBit(hn::Set(du, static_cast<std::uint32_t>(word >> k)), lane_bit));
+      const auto r = hn::IfThenElse(mask, hn::BitCast(d, hn::LoadU(du, rank + at + k)), hn::Set(d, -1));
+      for (std::size_t b = 0; b < kBoundsAtOnce; ++b) found[b] = hn::Add(found[b], hn::VecFromMask(d, hn::Gt(r, last_below[b])));
+    }
+  }
+  for (std::size_t b = 0; b < kBoundsAtOnce; ++b) {
+    std::int32_t each[hn::MaxLanes(D32())];
+    hn::StoreU(found[b], d, each);
+    for (std::int64_t k = 0; k < lanes; ++k) counts[b] -= each[k];
+  }
+  for (; at < n; ++at) {
+    if ((marks[at / kWord] >> (at % kWord) & 1) == 0) continue;
+    for (std::size_t b = 0; b < kBoundsAtOnce; ++b) counts[b] += rank[at] >= bounds[b] ? 1 : 0;
   }
 }
 
@@ -304,8 +334,8 @@ HWY_EXPORT(Band);
 HWY_EXPORT(CountMagnitude);
 HWY_EXPORT(MagnitudeDigits);
 HWY_EXPORT(PickMagnitudes);
-HWY_EXPORT(CountDrawn);
 HWY_EXPORT(DecideByRank);
+HWY_EXPORT(CountMarkedFrom);
 HWY_EXPORT(LargestCount);
 HWY_EXPORT(MarkRounded);
 HWY_EXPORT(FindRange);
@@ -336,14 +366,28 @@ std::int64_t pick_magnitudes(const float* x, std::uint32_t low, std::uint32_t hi
                              std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(PickMagnitudes)(x, low, high, found, above, n);
 }
-std::int64_t count_drawn(const std::uint32_t* tagged, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(CountDrawn)(tagged, n); }
 std::uint32_t largest_count(const std::uint32_t* counts, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(LargestCount)(counts, n); }
 std::int64_t mark_rounded(const float* x, int shift, std::uint64_t* marks, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(MarkRounded)(x, shift, marks, n);
 }
-void decide_by_rank(const std::uint32_t* rank, const std::uint32_t* random, const RankRule& rule, std::uint32_t* limit,
-                    std::uint64_t* marks, std::uint64_t* near, std::int64_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(DecideByRank)(rank, random, rule, limit, marks, near, n);
+std::int32_t threshold_of(const RankLine& line, std::uint32_t rank) noexcept {
+  const float on_line = line.first + line.step * static_cast<float>(static_cast<std::int32_t>(rank));
+  return static_cast<std::int32_t>(std::min(std::max(on_line, line.lowest), line.highest));
+}
+void decide_by_rank(const std::uint32_t* rank, const std::uint32_t* random, const RankLine& line, std::int32_t margin, std::uint64_t* marks,
+                    std::uint64_t* near, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(DecideByRank)(rank, random, line, margin, marks, near, n);
+}
+void count_marked_from(const std::uint32_t* rank, const std::uint64_t* marks, std::span<const std::uint32_t> bounds, std::int64_t* counts,
+                       std::int64_t n) noexcept {
+  for (std::size_t at = 0; at < bounds.size(); at += kBoundsAtOnce) {
+    const std::size_t some = std::min(kBoundsAtOnce, bounds.size() - at);
+    std::uint32_t here[kBoundsAtOnce] = {};
+    std::int64_t found[kBoundsAtOnce] = {};
+    std::copy_n(bounds.data() + at, some, here);
+    HWY_DYNAMIC_DISPATCH(CountMarkedFrom)(rank, marks, here, found, n);
+    std::copy_n(found, some, counts + at);
+  }
 }
 MagnitudeRange magnitude_range(const float* x, std::int64_t n) noexcept {
   MagnitudeRange range;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace crucible::simd {
 
@@ -49,16 +50,20 @@ std::int64_t mark_rounded(const float* x, int shift, std::uint64_t* marks, std::
 // The largest of n numbers; 0 where there is none.
 std::uint32_t largest_count(const std::uint32_t* counts, std::int64_t n) noexcept;
 
-// Decisions by rank: element i is drawn where random[i] < limit[i], and where rank[i] >= certain_from. Marks what is drawn, and in `near`
-// what lies within `margin` (2^31 at most) of its limit. In the place of limit[i] comes i, with kDrawnFlag where it is drawn.
-struct RankRule {
-  std::uint32_t certain_from = 0;
-  std::uint32_t margin = 0;
+// The thresholds of ranks, near enough, in units of 2 so that they fit 31 bits: first + step * rank in f32, cut to [lowest, highest].
+struct RankLine {
+  float first = 0;
+  float step = 0;
+  float lowest = 0;
+  float highest = 0;  // below 2^31
 };
-inline constexpr std::uint32_t kDrawnFlag = 0x80000000u;
-void decide_by_rank(const std::uint32_t* rank, const std::uint32_t* random, const RankRule& rule, std::uint32_t* limit,
-                    std::uint64_t* marks, std::uint64_t* near, std::int64_t n) noexcept;
-// How many of n tagged numbers have the flag.
-std::int64_t count_drawn(const std::uint32_t* tagged, std::int64_t n) noexcept;
+std::int32_t threshold_of(const RankLine& line, std::uint32_t rank) noexcept;
+// Decisions by rank: marks the elements whose random number, halved, is below the threshold of their rank, and in `near` those where the
+// two are no further apart than `margin` (2^31 - 1 at most). Ranks are below 2^31.
+void decide_by_rank(const std::uint32_t* rank, const std::uint32_t* random, const RankLine& line, std::int32_t margin, std::uint64_t* marks,
+                    std::uint64_t* near, std::int64_t n) noexcept;
+// How many of the marked elements have a rank of bounds[b] or more, for each bound. Ranks and bounds are at most 2^31 - 1.
+void count_marked_from(const std::uint32_t* rank, const std::uint64_t* marks, std::span<const std::uint32_t> bounds, std::int64_t* counts,
+                       std::int64_t n) noexcept;
 
 }  // namespace crucible::simd

@@ -1,9 +1,11 @@
 #include "tensor/ranks.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
+#include "base/check.h"
 #include "base/checked.h"
 #include "tensor/selection.h"
 
@@ -12,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kWord = 64;
 constexpr std::int64_t kShortRow = 32;
+constexpr std::size_t kMostGroups = 16;
 
 // As many keys as elements: about one for two to four of them, since magnitudes are not spread evenly.
 std::uint32_t key_limit(std::int64_t row) noexcept {
@@ -55,6 +58,28 @@ void to_places(std::uint32_t* counts, std::uint32_t keys) noexcept {
   }
 }
 
+// The line of a ramp whose ends may be cut.
+simd::RankLine line_through(const std::vector<std::uint64_t>& thresholds) noexcept {
+  constexpr float kHighest = 0x1.fffffep+30;  // of f32, below 2^31
+  if (thresholds.empty()) return {};
+  const auto halved = [&thresholds](std::ptrdiff_t r) { return static_cast<double>(thresholds[static_cast<std::size_t>(r)]) / 2; };
+  const auto last = std::ssize(thresholds) - 1;
+  const auto value = [kHighest](double v) { return std::min(static_cast<float>(v), kHighest); };
+  simd::RankLine line{value(halved(0)), 0, value(halved(0)), value(halved(last))};
+  // The ranks between the two ends.
+  auto from = std::upper_bound(thresholds.begin(), thresholds.end(), thresholds.front()) - thresholds.begin();
+  auto to = std::lower_bound(thresholds.begin(), thresholds.end(), thresholds.back()) - thresholds.begin() - 1;
+  if (from >= to) {  // none, or one
+    from = std::max<std::ptrdiff_t>(from - 1, 0);
+    to = std::min(to + 1, last);
+  }
+  if (from >= to) return line;
+  const double step = (halved(to) - halved(from)) / static_cast<double>(to - from);
+  line.step = static_cast<float>(step);
+  line.first = static_cast<float>(halved(from) - step * static_cast<double>(from));
+  return line;
+}
+
 template <typename See>
 void for_each_mark(const std::uint64_t* marks, std::int64_t n, const See& see) noexcept {
   for (std::int64_t w = 0; w < ceil_div(n, kWord); ++w) {
@@ -66,18 +91,20 @@ void for_each_mark(const std::uint64_t* marks, std::int64_t n, const See& see) n
 
 // Where the parts of the work memory lie.
 struct RankDraw::Work {
-  std::uint32_t* order;   // by rank: the element, tagged
-  std::uint32_t* ranks;   // by element: its place
-  std::uint32_t* tagged;  // by element: the limit of its rank, then its tagged number
-  std::uint64_t* sorted;  // of one key, in the memory of ranks and tags, which are no longer needed then
+  std::uint64_t* sorted;  // elements of the keys that are settled, key after key
   std::uint64_t* near;    // marks
+  std::uint32_t* ranks;   // by element: its place
+  std::uint32_t* listed;  // elements
   std::uint32_t* next;    // by key: the next place; after the walk, the end of the key's places
+  std::uint32_t* open;    // keys to settle
+  std::uint32_t* to;      // by key: the next place in `sorted`
   std::uint16_t* keys;    // by element
   std::uint8_t* settled;  // by key: are its elements in the order of their ranks?
+  std::uint8_t* is_open;  // by key: will it be settled?
 
   static std::int64_t bytes(std::int64_t n) noexcept {
     const auto keys = static_cast<std::int64_t>(key_limit(n));
-    return 8 * n + 8 * ceil_div(n, kWord) + 4 * n + 4 * keys + 2 * n + keys;
+    return 8 * n + 8 * ceil_div(n, kWord) + 4 * n + 4 * n + 3 * 4 * keys + 2 * n + 2 * keys;
   }
   Work(std::byte* memory, std::int64_t n) noexcept {
     const auto take = [&memory]<typename T>(T*& part, std::int64_t count) {
@@ -86,14 +113,18 @@ struct RankDraw::Work {
     };
     const auto keys_at_most = static_cast<std::int64_t>(key_limit(n));
     take(sorted, n);
-    ranks = reinterpret_cast<std::uint32_t*>(sorted);
-    tagged = ranks + n;
     take(near, ceil_div(n, kWord));
-    take(order, n);
+    take(ranks, n);
+    take(listed, n);
     take(next, keys_at_most);
+    take(open, keys_at_most);
+    take(to, keys_at_most);
     take(keys, n);
     take(settled, keys_at_most);
+    take(is_open, keys_at_most);
   }
+
+  std::uint32_t begin(std::uint32_t key) const noexcept { return key == 0 ? 0 : next[key - 1]; }  // after the walk
 };
 
 struct RankDraw::Row {
@@ -104,49 +135,121 @@ struct RankDraw::Row {
   Work work;
 };
 
-RankDraw::RankDraw(const std::vector<std::uint64_t>& thresholds, std::vector<std::int64_t> group_ends)
-    : group_ends_(std::move(group_ends)), certain_from_(static_cast<std::uint32_t>(thresholds.size())) {
-  constexpr std::uint64_t kLargest = 0xFFFFFFFFu;
-  limits_.reserve(thresholds.size());
-  for (const std::uint64_t t : thresholds) {
-    if (t > kLargest) certain_from_ = std::min(certain_from_, static_cast<std::uint32_t>(limits_.size()));
-    if (!limits_.empty()) steepest_ = std::max(steepest_, std::min(t, kLargest) - limits_.back());
-    limits_.push_back(static_cast<std::uint32_t>(std::min(t, kLargest)));
+namespace {
+
+// The keys of a row, and the first place of each.
+struct Keys {
+  std::uint32_t number = 0;
+  bool shared = false;         // do some stand for several magnitudes?
+  std::uint32_t longest = 0;   // elements of one that is not zero, where some are shared
+};
+template <typename Work>
+Keys count_keys(const float* x, std::int64_t n, const Work& work) noexcept {
+  const KeyScale scale = scale_of(x, n);
+  Keys keys{scale.keys, simd::magnitude_keys(x, scale.shift, scale.first, work.keys, n)};
+  std::memset(work.next, 0, scale.keys * sizeof(std::uint32_t));
+  for (std::int64_t i = 0; i < n; ++i) ++work.next[work.keys[i]];
+  if (keys.shared) {
+    keys.longest = simd::largest_count(work.next + 1, scale.keys - 1);  // key 0 has zeros only
+    // Only keys with a rounded magnitude may stand for several.
+    const std::int64_t rounded = simd::mark_rounded(x, scale.shift, work.near, n);
+    const bool few = rounded < n / 8;
+    std::memset(work.settled, few ? 1 : 0, scale.keys);
+    if (few) for_each_mark(work.near, n, [&work](std::int64_t i) { work.settled[work.keys[i]] = 0; });
+    work.settled[0] = 1;
+    std::memset(work.is_open, 0, scale.keys);
   }
+  to_places(work.next, scale.keys);
+  return keys;
+}
+
+// The keys that are to be settled, each once.
+template <typename Work>
+class OpenKeys {
+ public:
+  explicit OpenKeys(const Work& work) noexcept : work_(work) {}
+
+  void add(std::uint32_t key) noexcept {
+    if (work_.settled[key] != 0) return;
+    work_.settled[key] = 1;
+    work_.is_open[key] = 1;
+    work_.open[number_++] = key;
+  }
+
+  // Puts the elements of the keys into the order of their ranks and calls see(rank, element) for each.
+  template <typename See>
+  void settle(const float* x, std::int64_t n, const See& see) noexcept {
+    if (number_ == 0) return;
+    std::uint32_t places = 0;
+    for (std::size_t k = 0; k < number_; ++k) {
+      const std::uint32_t key = work_.open[k];
+      work_.to[key] = places;
+      places += work_.next[key] - work_.begin(key);
+    }
+    std::size_t listed = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      work_.listed[listed] = static_cast<std::uint32_t>(i);
+      listed += work_.is_open[work_.keys[i]];
+    }
+    for (std::size_t k = 0; k < listed; ++k) {
+      const std::uint32_t i = work_.listed[k];
+      work_.sorted[work_.to[work_.keys[i]]++] = sort_key(x[i], i);
+    }
+    std::uint64_t* at = work_.sorted;
+    for (std::size_t k = 0; k < number_; ++k) {
+      std::uint32_t rank = work_.begin(work_.open[k]);
+      std::uint64_t* const end = at + (work_.next[work_.open[k]] - rank);
+      sort_keys(at, end);
+      for (; at < end; ++at, ++rank) see(rank, static_cast<std::uint32_t>(*at));
+    }
+  }
+
+ private:
+  const Work& work_;
+  std::size_t number_ = 0;
+};
+
+}  // namespace
+
+RankDraw::RankDraw(const std::vector<std::uint64_t>& thresholds, const std::vector<std::int64_t>& group_ends)
+    : thresholds_(thresholds), line_(line_through(thresholds)) {
+  CHECK(!group_ends.empty() && group_ends.size() <= kMostGroups);
+  for (std::size_t g = 0; g + 1 < group_ends.size(); ++g) bounds_.push_back(static_cast<std::uint32_t>(group_ends[g]));
+  std::int64_t furthest = 0;  // from the line, in its units
+  for (std::size_t r = 0; r < thresholds_.size(); ++r) {
+    if (r > 0) steepest_ = std::max(steepest_, thresholds_[r] - thresholds_[r - 1]);
+    const auto here = static_cast<std::int64_t>(thresholds_[r] / 2);
+    furthest = std::max(furthest, std::abs(here - simd::threshold_of(line_, static_cast<std::uint32_t>(r))));
+  }
+  // Halving a random number and its threshold takes less than one from each.
+  margin_ = static_cast<std::uint64_t>(furthest) + 2;
 }
 
 std::int64_t RankDraw::work_bytes(std::int64_t row) noexcept { return Work::bytes(row); }
 
 void RankDraw::draw(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in,
                     std::byte* work) const noexcept {
-  const auto n = std::ssize(limits_);
-  draw_row({row, random, marks, n, Work(work, n)}, Settle::kNearLimits, drawn_in);
-}
-
-const std::uint32_t* RankDraw::draw_in_order(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in,
-                                             std::byte* work) const noexcept {
-  const auto n = std::ssize(limits_);
+  const auto n = std::ssize(thresholds_);
   const Row all{row, random, marks, n, Work(work, n)};
-  draw_row(all, Settle::kAll, drawn_in);
-  return all.work.order;
-}
-
-void RankDraw::draw_row(const Row& row, Settle settle, std::int64_t* drawn_in) const noexcept {
-  row.n <= kShortRow ? draw_short_row(row) : draw_long_row(row, settle);
-  std::int64_t begin = 0;
-  for (std::size_t g = 0; g < group_ends_.size(); ++g) {
-    drawn_in[g] += simd::count_drawn(row.work.order + begin, group_ends_[g] - begin);
-    begin = group_ends_[g];
+  n <= kShortRow ? draw_short_row(all) : draw_long_row(all);
+  std::array<std::int64_t, kMostGroups> from{};
+  simd::count_marked_from(all.work.ranks, marks, bounds_, from.data(), n);
+  std::int64_t left = 0;  // drawn in this group and in those after it
+  for (std::int64_t w = 0; w < ceil_div(n, kWord); ++w) left += std::popcount(marks[w]);
+  for (std::size_t g = 0; g <= bounds_.size(); ++g) {
+    const std::int64_t after = g < bounds_.size() ? from[g] : 0;
+    drawn_in[g] += left - after;
+    left = after;
   }
 }
 
 // Decides an element by its rank.
 void RankDraw::put(const Row& row, std::uint32_t rank, std::uint32_t element) const noexcept {
-  const bool drawn = row.random[element] < limits_[rank] || rank >= certain_from_;
+  const bool drawn = row.random[element] < thresholds_[rank];
   const std::uint64_t bit = std::uint64_t{1} << (element % kWord);
   std::uint64_t& word = row.marks[element / kWord];
   word = drawn ? word | bit : word & ~bit;
-  row.work.order[rank] = element | (drawn ? simd::kDrawnFlag : 0u);
+  row.work.ranks[element] = rank;
 }
 
 void RankDraw::draw_short_row(const Row& row) const noexcept {
@@ -158,65 +261,42 @@ void RankDraw::draw_short_row(const Row& row) const noexcept {
   for (std::uint32_t rank = 0; rank < n; ++rank) put(row, rank, static_cast<std::uint32_t>(sorted[rank]));
 }
 
-// No two thresholds of so many ranks in a row are further apart. One more, for the threshold that its limit is one short of.
-std::uint32_t RankDraw::margin_of(std::uint32_t elements) const noexcept {
-  constexpr std::uint64_t kHalf = std::uint64_t{1} << 31;
-  return static_cast<std::uint32_t>(std::min(elements * std::min(steepest_, kHalf) + 1, kHalf));
-}
-
-void RankDraw::draw_long_row(const Row& row, Settle settle) const noexcept {
+void RankDraw::draw_long_row(const Row& row) const noexcept {
   const Work work = row.work;  // on the stack, where no store through a pointer can change it
-  const KeyScale scale = scale_of(row.x, row.n);
-  const bool shared = simd::magnitude_keys(row.x, scale.shift, scale.first, work.keys, row.n);
-  std::memset(work.next, 0, scale.keys * sizeof(std::uint32_t));
-  for (std::int64_t i = 0; i < row.n; ++i) ++work.next[work.keys[i]];
-  std::uint32_t margin = 0;
-  if (shared) {
-    // Key 0 has zeros only.
-    margin = margin_of(simd::largest_count(work.next + 1, scale.keys - 1));
-    // Only keys with a rounded magnitude may stand for several.
-    const std::int64_t rounded = simd::mark_rounded(row.x, scale.shift, work.near, row.n);
-    const bool few = rounded < row.n / 8;
-    std::memset(work.settled, few ? 1 : 0, scale.keys);
-    if (few) for_each_mark(work.near, row.n, [&work](std::int64_t i) { work.settled[work.keys[i]] = 0; });
+  const Keys keys = count_keys(row.x, row.n, work);
+  for (std::int64_t i = 0; i < row.n; ++i) work.ranks[i] = work.next[work.keys[i]]++;
+  // Where keys are shared a place is off by less than the elements of a key.
+  const std::uint64_t margin = margin_ + (keys.shared ? keys.longest * steepest_ / 2 + 1 : 0);
+  constexpr std::uint64_t kWidest = 0x7FFFFFFF;
+  simd::decide_by_rank(work.ranks, row.random, line_, static_cast<std::int32_t>(std::min(margin, kWidest)), row.marks, work.near, row.n);
+  OpenKeys open(work);
+  for_each_mark(work.near, row.n, [&](std::int64_t i) {
+    if (!keys.shared || work.settled[work.keys[i]] != 0) {
+      put(row, work.ranks[i], static_cast<std::uint32_t>(i));
+    } else {
+      open.add(work.keys[i]);
+    }
+  });
+  if (!keys.shared) return;
+  for (const std::uint32_t bound : bounds_) {  // keys with ranks of two groups
+    const auto key = static_cast<std::uint32_t>(std::upper_bound(work.next, work.next + keys.number, bound) - work.next);
+    if (key < keys.number && work.begin(key) < bound) open.add(key);
   }
-  to_places(work.next, scale.keys);
-  const std::uint32_t* const limits = limits_.data();
-  for (std::int64_t i = 0; i < row.n; ++i) {
-    const std::uint32_t rank = work.next[work.keys[i]]++;
-    work.ranks[i] = rank;
-    work.tagged[i] = limits[rank];
-  }
-  simd::decide_by_rank(work.ranks, row.random, {certain_from_, margin}, work.tagged, row.marks, work.near, row.n);
-  for (std::int64_t i = 0; i < row.n; ++i) work.order[work.ranks[i]] = work.tagged[i];
-  if (!shared) return;
-  if (settle == Settle::kAll) {
-    for (std::uint32_t key = 1; key < scale.keys; ++key) settle_key(row, key);
-    return;
-  }
-  for_each_mark(work.near, row.n, [this, &row, &work](std::int64_t i) { settle_key(row, work.keys[i]); });
-  // Keys with ranks of two groups.
-  for (const std::int64_t end : group_ends_) {
-    if (end > 0 && end < row.n) settle_key(row, work.keys[work.order[end] & ~simd::kDrawnFlag]);
-  }
+  open.settle(row.x, row.n, [this, &row](std::uint32_t rank, std::uint32_t i) { put(row, rank, i); });
 }
 
-// Puts the elements of a key into the order of their ranks and decides them again.
-void RankDraw::settle_key(const Row& row, std::uint32_t key) const noexcept {
-  const Work& work = row.work;
-  if (key == 0 || work.settled[key] != 0) return;
-  work.settled[key] = 1;
-  const std::uint32_t begin = work.next[key - 1];
-  const std::uint32_t end = work.next[key];
-  bool in_order = true;
-  for (std::uint32_t r = begin; r < end; ++r) {
-    const std::uint32_t i = work.order[r] & ~simd::kDrawnFlag;
-    work.sorted[r] = sort_key(row.x[i], i);
-    in_order = in_order && (r == begin || work.sorted[r - 1] < work.sorted[r]);
+const std::uint32_t* RankDraw::order(const float* row, std::byte* memory) const noexcept {
+  const auto n = std::ssize(thresholds_);
+  const Work work(memory, n);
+  const Keys keys = count_keys(row, n, work);
+  for (std::int64_t i = 0; i < n; ++i) work.ranks[i] = work.next[work.keys[i]]++;
+  if (keys.shared) {
+    OpenKeys open(work);
+    for (std::uint32_t key = 0; key < keys.number; ++key) open.add(key);
+    open.settle(row, n, [&work](std::uint32_t rank, std::uint32_t i) { work.ranks[i] = rank; });
   }
-  if (in_order) return;
-  sort_keys(work.sorted + begin, work.sorted + end);
-  for (std::uint32_t rank = begin; rank < end; ++rank) put(row, rank, static_cast<std::uint32_t>(work.sorted[rank]));
+  for (std::int64_t i = 0; i < n; ++i) work.listed[work.ranks[i]] = static_cast<std::uint32_t>(i);
+  return work.listed;
 }
 
 }  // namespace crucible

@@ -18,34 +18,30 @@ class RankDraw {
  public:
   // For rows of thresholds.size() elements, 2^31 at most. The element of rank r (0 is the smallest magnitude; equal ones by lower index)
   // is drawn where its random number is below thresholds[r]; thresholds never fall, and 2^32 draws always. Draws are counted in groups of
-  // ranks: group g holds the ranks from group_ends[g - 1] to group_ends[g] - 1.
-  RankDraw(const std::vector<std::uint64_t>& thresholds, std::vector<std::int64_t> group_ends);
+  // ranks, 16 at most: group g holds the ranks from group_ends[g - 1] to group_ends[g] - 1, the last one all that are left.
+  RankDraw(const std::vector<std::uint64_t>& thresholds, const std::vector<std::int64_t>& group_ends);
 
   // Memory of one call, aligned to 8 bytes.
   static std::int64_t work_bytes(std::int64_t row) noexcept;
 
   // Marks (as simd/select.h does) the drawn elements of a row, and adds their numbers to drawn_in, one for each group. Thread-safe.
   void draw(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in, std::byte* work) const noexcept;
-  // The same, and returns the elements in the order of their ranks, those that are drawn with simd::kDrawnFlag; they lie in `work`.
-  const std::uint32_t* draw_in_order(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in,
-                                     std::byte* work) const noexcept;
+  // The elements of a row in the order of their ranks, in `work`. Thread-safe.
+  const std::uint32_t* order(const float* row, std::byte* work) const noexcept;
 
  private:
   struct Work;
   struct Row;
-  enum class Settle { kNearLimits, kAll };
 
-  void draw_row(const Row& row, Settle settle, std::int64_t* drawn_in) const noexcept;
   void draw_short_row(const Row& row) const noexcept;
-  void draw_long_row(const Row& row, Settle settle) const noexcept;
-  void settle_key(const Row& row, std::uint32_t key) const noexcept;
+  void draw_long_row(const Row& row) const noexcept;
   void put(const Row& row, std::uint32_t rank, std::uint32_t element) const noexcept;
-  std::uint32_t margin_of(std::uint32_t elements) const noexcept;
 
-  std::vector<std::uint32_t> limits_;  // thresholds, where 2^32 is one less: from certain_from_ on all are drawn
-  std::vector<std::int64_t> group_ends_;
-  std::uint32_t certain_from_ = 0;
-  std::uint64_t steepest_ = 0;  // the largest step between two thresholds
+  std::vector<std::uint64_t> thresholds_;
+  std::vector<std::uint32_t> bounds_;  // the first rank of each group but the first
+  simd::RankLine line_;                // about the thresholds
+  std::uint64_t margin_ = 0;           // between line and thresholds, at most, in units of the line
+  std::uint64_t steepest_ = 0;         // the largest step between two thresholds
 };
 
 }  // namespace crucible

@@ -8,6 +8,7 @@
 
 #include "simd/ops.h"
 #include "simd/softmax.h"
+#include "simd/vote.h"
 #include "support/kernel_driver.h"
 #include "support/slow_twins.h"
 #include "tensor/selection.h"

@@ -1,5 +1,6 @@
 // Every loop of simd/ops.h against a plain twin written here from its contract, on every CPU level of this machine: equal bytes.
 #include "simd/ops.h"
+#include "simd/vote.h"
 
 #include <gtest/gtest.h>
 
@@ -145,7 +146,7 @@ TEST(Simd, Elect) {
     const std::size_t models = in.x.size();
     // Counts are added to what is there.
     std::vector<std::int64_t> votes(models, 5), lost(models, 7), want_votes(models, 5), want_lost(models, 7);
-    simd::ElectionCounts counts{100, votes, lost};
+    simd::VoteCounts counts{100, votes, lost};
     std::int64_t conflicts = 100;
     auto got = blank(n), want = blank(n);
     simd::elect(in.base.data(), in.pointers, election, got.data(), n, counts);
@@ -184,7 +185,7 @@ TEST(Simd, ElectWhereVotesCancel) {
     const double scales[] = {1.0, 1.5}, weights[] = {1.0, 1.0};
     for (const bool zero_is_plus : {true, false}) {
       std::vector<std::int64_t> votes(2), lost(2);
-      simd::ElectionCounts counts{0, votes, lost};
+      simd::VoteCounts counts{0, votes, lost};
       auto got = blank(n);
       simd::elect(base.data(), x, {scales, weights, false, 1, zero_is_plus}, got.data(), n, counts);
       EXPECT_EQ(result_bits(got), result_bits(std::vector<float>(base.size(), zero_is_plus ? 3.5f : -2.5f)));
@@ -205,7 +206,7 @@ TEST(Simd, ZeroSumsKeepTheSignOfTheBase) {
     simd::weighted_sum(base.data(), cancel, ones, 1, 1, got.data(), n);
     for (const float v : got) EXPECT_TRUE(v == 0 && std::signbit(v));
     std::vector<std::int64_t> votes(2), lost(2);
-    simd::ElectionCounts counts{0, votes, lost};
+    simd::VoteCounts counts{0, votes, lost};
     got = blank(n);
     simd::elect(base.data(), empty, {ones, ones, true, 1, true}, got.data(), n, counts);
     for (const float v : got) EXPECT_TRUE(v == 0 && std::signbit(v));

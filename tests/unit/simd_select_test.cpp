@@ -195,33 +195,59 @@ TEST(SimdSelect, RangesAndKeys) {
 
 TEST(SimdSelect, DecisionsByRank) {
   at_every_level([](std::int64_t n, Rng& rng) {
-    std::vector<std::uint32_t> limits, ranks, random;
-    for (std::int64_t i = 0; i < n; ++i) limits.push_back(below(rng, 5) == 0 ? 0xFFFFFFFFu : static_cast<std::uint32_t>(rng()));
+    const auto some = [&rng] { return static_cast<float>(uniform(rng, -0x1p30, 0x1p32)); };
+    simd::RankLine line{some(), below(rng, 3) == 0 ? 0.0f : some() / static_cast<float>(n + 1), 0, 0};
+    line.lowest = std::clamp(some(), 0.0f, 0x1.fffffep+30f);
+    line.highest = std::clamp(some(), line.lowest, 0x1.fffffep+30f);
+    std::vector<std::uint32_t> ranks, random;
+    std::vector<std::int64_t> thresholds;
     for (std::int64_t i = 0; i < n; ++i) {
       ranks.push_back(static_cast<std::uint32_t>(below(rng, n)));
-      const std::uint32_t near = limits[ranks.back()] + static_cast<std::uint32_t>(below(rng, 5)) - 2;
+      const float on_line = line.first + line.step * static_cast<float>(ranks.back());
+      thresholds.push_back(static_cast<std::int64_t>(std::clamp(on_line, line.lowest, line.highest)));
+      EXPECT_EQ(simd::threshold_of(line, ranks.back()), thresholds.back());
+      const auto near = static_cast<std::uint32_t>(2 * thresholds.back() + below(rng, 9) - 4);
       random.push_back(below(rng, 2) == 0 ? near : static_cast<std::uint32_t>(rng()));
     }
-    EXPECT_EQ(simd::largest_count(limits.data(), n), limits.empty() ? 0u : *std::max_element(limits.begin(), limits.end()));
-    const auto certain_from = static_cast<std::uint32_t>(below(rng, n + 1));
-    for (const std::uint32_t margin : {0u, 1u, 5000u, 0x40000000u, 0x7FFFFFFFu, 0x80000000u}) {
+    for (const std::int32_t margin : {0, 1, 5000, 0x40000000, 0x7FFFFFFF}) {
       std::vector<bool> drawn, near;
-      std::vector<std::uint32_t> tagged, got;
       for (std::size_t i = 0; i < ranks.size(); ++i) {
-        const std::uint32_t limit = limits[ranks[i]];
-        got.push_back(limit);
-        drawn.push_back(random[i] < limit || ranks[i] >= certain_from);
-        tagged.push_back(static_cast<std::uint32_t>(i) | (drawn.back() ? simd::kDrawnFlag : 0u));
-        // The distance on the circle of 2^32 numbers.
-        near.push_back(std::min(random[i] - limit, limit - random[i]) <= margin);
+        const std::int64_t half = random[i] / 2;
+        drawn.push_back(half < thresholds[i]);
+        near.push_back(std::abs(half - thresholds[i]) <= margin);
       }
       Words marks = words_for(n), near_marks = words_for(n);
-      simd::decide_by_rank(ranks.data(), random.data(), {certain_from, margin}, got.data(), marks.data(), near_marks.data(), n);
-      EXPECT_EQ(got, tagged);
+      simd::decide_by_rank(ranks.data(), random.data(), line, margin, marks.data(), near_marks.data(), n);
       EXPECT_EQ(marks, as_words(drawn));
       EXPECT_EQ(near_marks, as_words(near)) << margin;
-      EXPECT_EQ(simd::count_drawn(got.data(), n), count_true(drawn));
     }
+  });
+}
+
+TEST(SimdSelect, LargestCount) {
+  at_every_level([](std::int64_t n, Rng& rng) {
+    std::vector<std::uint32_t> counts;
+    for (std::int64_t i = 0; i < n; ++i) counts.push_back(static_cast<std::uint32_t>(rng()));
+    EXPECT_EQ(simd::largest_count(counts.data(), n), counts.empty() ? 0u : *std::max_element(counts.begin(), counts.end()));
+  });
+}
+
+TEST(SimdSelect, MarkedFromARankOn) {
+  at_every_level([](std::int64_t n, Rng& rng) {
+    std::vector<std::uint32_t> ranks, bounds;
+    std::vector<bool> marked;
+    const std::int64_t limit = below(rng, 2) == 0 ? 40 : 0x7FFFFFFF;
+    for (std::int64_t i = 0; i < n; ++i) {
+      ranks.push_back(static_cast<std::uint32_t>(below(rng, limit + 1)));
+      marked.push_back(below(rng, 8) != 0);
+    }
+    for (std::int64_t b = below(rng, 21); b > 0; --b) bounds.push_back(static_cast<std::uint32_t>(below(rng, limit + 1)));
+    std::vector<std::int64_t> got(bounds.size()), want(bounds.size());
+    for (std::size_t b = 0; b < bounds.size(); ++b) {
+      for (std::size_t i = 0; i < ranks.size(); ++i) want[b] += marked[i] && ranks[i] >= bounds[b] ? 1 : 0;
+    }
+    simd::count_marked_from(ranks.data(), as_words(marked).data(), bounds, got.data(), n);
+    EXPECT_EQ(got, want);
   });
 }
 

@@ -68,11 +68,10 @@ class RowMagPrune final : public Sparsifier {
     std::array<std::int64_t, kDeciles> kept_in{};
     for (std::int64_t at = 0; at < tile.count; at += row_) {
       simd::fill_random(key_, static_cast<std::uint64_t>(tile.begin + at), random, row_);
+      draw_->draw(delta + at, random, row_marks, kept_in.data(), work);
       if (survivors_ == Survivors::kDividedByProbability) {
-        const std::uint32_t* order = draw_->draw_in_order(delta + at, random, row_marks, kept_in.data(), work);
-        divide(delta + at, order, kept + at);
+        divide(delta + at, draw_->order(delta + at, work), row_marks, kept + at);
       } else {
-        draw_->draw(delta + at, random, row_marks, kept_in.data(), work);
         TileMarks::put(marks, at, row_marks, row_);
       }
     }
@@ -92,10 +91,10 @@ class RowMagPrune final : public Sparsifier {
   std::vector<Kernel::Note> notes() const override { return {{"c", ramp_.center()}}; }
 
  private:
-  void divide(const float* delta, const std::uint32_t* order, float* kept) const noexcept {
+  void divide(const float* delta, const std::uint32_t* order, const std::uint64_t* marks, float* kept) const noexcept {
     for (std::int64_t rank = 0; rank < row_; ++rank) {
-      const std::uint32_t i = order[rank] & ~simd::kDrawnFlag;
-      const bool keep = order[rank] != i;
+      const std::uint32_t i = order[rank];
+      const bool keep = (marks[i / 64] >> (i % 64) & 1) != 0;
       kept[i] = keep ? static_cast<float>(static_cast<double>(delta[i]) / ramp_.probability(rank)) : 0.0f;
     }
   }

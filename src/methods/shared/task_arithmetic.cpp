@@ -9,6 +9,7 @@
 #include "methods/shared/global_trim.h"
 #include "methods/shared/task_twin.h"
 #include "simd/ops.h"
+#include "simd/vote.h"
 
 namespace crucible::task_arithmetic {
 namespace {
@@ -186,7 +187,7 @@ class TaskArithmeticKernel final : public Kernel {
       return;
     }
     std::vector<std::int64_t> votes(models), lost(models);
-    simd::ElectionCounts counts{0, votes, lost};
+    simd::VoteCounts counts{0, votes, lost};
     simd::elect(base, kept, {signed_scales, votes_, normalize_, lambda_, zero_is_plus_}, out, tile.count, counts);
     measure.sign_conflicts += counts.conflicts;
     for (std::size_t i = 0; i < models; ++i) {
