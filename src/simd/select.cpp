@@ -11,6 +11,8 @@
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
+#include "simd/lane_sum-inl.h"
+
 #ifndef CRUCIBLE_SIMD_SELECT_ONCE
 #define CRUCIBLE_SIMD_SELECT_ONCE
 namespace crucible::simd {
@@ -65,6 +67,42 @@ void TakeMarked(const float* x, const float* y, const std::uint64_t* marks, floa
     }
     for (; k < m; ++k) out[at + k] = (word >> k & 1) != 0 ? x[at + k] : y == nullptr ? 0.0f : y[at + k];
   });
+}
+
+MarkedNorms SumMarked(const float* x, const std::uint64_t* marks, std::int64_t n) {
+  const hn::CappedTag<double, 8> d;
+  const hn::Rebind<float, decltype(d)> df;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  using V = hn::Vec<decltype(d)>;
+  constexpr std::size_t kWidth = hn::MaxLanes(decltype(d)());
+  constexpr std::size_t kVectors = kLanes / kWidth;
+  V all[kVectors];
+  V marked[kVectors];
+  for (std::size_t v = 0; v < kVectors; ++v) all[v] = marked[v] = hn::Zero(d);
+  const auto lane_bit = hn::Shl(hn::Set(du, 1), hn::Iota(du, 0));
+  std::int64_t at = 0;
+  for (; at + kWord <= n; at += kWord) {
+    for (int part = 0; part < kWord; part += kLanes) {
+      const auto word = hn::Set(du, marks[at / kWord] >> part);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        const V magnitude = hn::Abs(hn::PromoteTo(d, hn::LoadU(df, x + at + part + static_cast<std::int64_t>(v * kWidth))));
+        const auto mask = hn::RebindMask(d, hn::TestBit(hn::ShiftRightSame(word, static_cast<int>(v * kWidth)), lane_bit));
+        all[v] = hn::Add(all[v], magnitude);
+        marked[v] = hn::Add(marked[v], hn::IfThenElseZero(mask, magnitude));
+      }
+    }
+  }
+  double lanes[2][kLanes];
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    hn::StoreU(all[v], d, lanes[0] + v * kWidth);
+    hn::StoreU(marked[v], d, lanes[1] + v * kWidth);
+  }
+  for (; at < n; ++at) {
+    const auto magnitude = static_cast<double>(std::bit_cast<float>(magnitude_of(x[at])));
+    lanes[0][at % kLanes] += magnitude;
+    if ((marks[at / kWord] >> (at % kWord) & 1) != 0) lanes[1][at % kLanes] += magnitude;
+  }
+  return {add_lanes(lanes[0]), add_lanes(lanes[1])};
 }
 
 std::int64_t MarkBelow(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* HWY_RESTRICT marks, std::int64_t n) {
@@ -329,6 +367,7 @@ HWY_AFTER_NAMESPACE();
 namespace crucible::simd {
 
 HWY_EXPORT(TakeMarked);
+HWY_EXPORT(SumMarked);
 HWY_EXPORT(MarkBelow);
 HWY_EXPORT(Band);
 HWY_EXPORT(CountMagnitude);
@@ -346,6 +385,9 @@ void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::i
 }
 void take_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(TakeMarked)(x, y, marks, out, n);
+}
+MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(SumMarked)(x, marks, n);
 }
 std::int64_t mark_below(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* marks, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(MarkBelow)(random, threshold, marks, n);

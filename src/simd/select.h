@@ -13,6 +13,13 @@ void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::i
 // out[i] = x[i] where marked, else y[i].
 void take_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept;
 
+// The L1 norms of all elements and of the marked ones, summed as in simd/ops.h.
+struct MarkedNorms {
+  double all = 0;
+  double marked = 0;
+};
+MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_t n) noexcept;
+
 // Marks where random[i] < threshold, which is probability * 2^32. Returns how many.
 std::int64_t mark_below(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* marks, std::int64_t n) noexcept;
 

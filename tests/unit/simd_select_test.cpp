@@ -163,6 +163,28 @@ TEST(SimdSelect, CountsAndPicks) {
   });
 }
 
+TEST(SimdSelect, NormsOfMarked) {
+  at_every_level([](std::int64_t n, Rng& rng) {
+    const Floats x = some_values(n, rng);
+    std::vector<bool> marked;
+    double all[16] = {}, kept[16] = {};
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      marked.push_back(below(rng, 3) != 0);
+      all[i % 16] += std::abs(static_cast<double>(x[i]));
+      kept[i % 16] += marked[i] ? std::abs(static_cast<double>(x[i])) : 0.0;
+    }
+    const auto fold = [](const double* lane) {
+      double four[4];
+      for (int k = 0; k < 4; ++k) four[k] = (lane[k] + lane[k + 8]) + (lane[k + 4] + lane[k + 12]);
+      return (four[0] + four[2]) + (four[1] + four[3]);
+    };
+    const simd::MarkedNorms got = simd::marked_norms(x.data(), as_words(marked).data(), n);
+    const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+    EXPECT_TRUE(same(got.all, fold(all))) << got.all;
+    EXPECT_TRUE(same(got.marked, fold(kept))) << got.marked;
+  });
+}
+
 TEST(SimdSelect, RangesAndKeys) {
   at_every_level([](std::int64_t n, Rng& rng) {
     Floats x = some_values(n, rng);

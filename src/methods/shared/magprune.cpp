@@ -60,29 +60,19 @@ class RowMagPrune final : public Sparsifier {
   }
 
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
-    if (measure == nullptr && !marks_.empty()) return simd::keep_marked(delta, marks_.of(tile), kept, tile.count);
-    std::uint32_t* random = scratch.words(0, row_);
-    auto* work = reinterpret_cast<std::byte*>(scratch.bytes(1, RankDraw::work_bytes(row_)));
-    std::uint64_t* row_marks = scratch.longs(2, ceil_div(row_, 64) + TileMarks::words_of(tiling_));
-    std::uint64_t* marks = marks_.empty() ? row_marks + ceil_div(row_, 64) : marks_.of(tile);
-    std::array<std::int64_t, kDeciles> kept_in{};
-    for (std::int64_t at = 0; at < tile.count; at += row_) {
-      simd::fill_random(key_, static_cast<std::uint64_t>(tile.begin + at), random, row_);
-      draw_->draw(delta + at, random, row_marks, kept_in.data(), work);
-      if (survivors_ == Survivors::kDividedByProbability) {
-        divide(delta + at, draw_->order(delta + at, work), row_marks, kept + at);
-      } else {
-        TileMarks::put(marks, at, row_marks, row_);
-      }
-    }
-    if (survivors_ == Survivors::kAsTheyAre) simd::keep_marked(delta, marks, kept, tile.count);
-    if (measure == nullptr) return;
-    measure->elems += tile.count;
-    plan_.add_to(*measure, tile.count / row_);
-    for (std::size_t d = 0; d < kDeciles; ++d) {
-      measure->decile_kept[d] += kept_in[d];
-      measure->kept += kept_in[d];
-    }
+    if (const std::uint64_t* marks = mark(tile, delta, measure, scratch)) return simd::keep_marked(delta, marks, kept, tile.count);
+    draw_rows(tile, delta, measure, scratch, [&](std::int64_t at, const std::uint64_t* row_marks, std::byte* work) {
+      divide(delta + at, draw_->order(delta + at, work), row_marks, kept + at);
+    });
+  }
+  const std::uint64_t* mark(const Tile& tile, const float* delta, ModelMeasure* measure, Scratch& scratch) noexcept override {
+    if (survivors_ != Survivors::kAsTheyAre) return nullptr;
+    std::uint64_t* marks = marks_.empty() ? scratch.longs(3, TileMarks::words_of(tiling_)) : marks_.of(tile);
+    if (measure == nullptr && !marks_.empty()) return marks;
+    draw_rows(tile, delta, measure, scratch, [&](std::int64_t at, const std::uint64_t* row_marks, std::byte*) {
+      TileMarks::put(marks, at, row_marks, row_);
+    });
+    return marks;
   }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_ + row_ * 4; }
   std::int64_t scratch_bytes() const noexcept override {
@@ -91,6 +81,27 @@ class RowMagPrune final : public Sparsifier {
   std::vector<Kernel::Note> notes() const override { return {{"c", ramp_.center()}}; }
 
  private:
+  // Draws from each row and calls use(offset in the tile, its marks, work memory).
+  template <typename Use>
+  void draw_rows(const Tile& tile, const float* delta, ModelMeasure* measure, Scratch& scratch, const Use& use) noexcept {
+    std::uint32_t* random = scratch.words(0, row_);
+    auto* work = reinterpret_cast<std::byte*>(scratch.bytes(1, RankDraw::work_bytes(row_)));
+    std::uint64_t* row_marks = scratch.longs(2, ceil_div(row_, 64));
+    std::array<std::int64_t, kDeciles> kept_in{};
+    for (std::int64_t at = 0; at < tile.count; at += row_) {
+      simd::fill_random(key_, static_cast<std::uint64_t>(tile.begin + at), random, row_);
+      draw_->draw(delta + at, random, row_marks, kept_in.data(), work);
+      use(at, row_marks, work);
+    }
+    if (measure == nullptr) return;
+    measure->elems += tile.count;
+    plan_.add_to(*measure, tile.count / row_);
+    for (std::size_t d = 0; d < kDeciles; ++d) {
+      measure->decile_kept[d] += kept_in[d];
+      measure->kept += kept_in[d];
+    }
+  }
+
   void divide(const float* delta, const std::uint32_t* order, const std::uint64_t* marks, float* kept) const noexcept {
     for (std::int64_t rank = 0; rank < row_; ++rank) {
       const std::uint32_t i = order[rank];

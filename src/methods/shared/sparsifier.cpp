@@ -42,25 +42,29 @@ class Bernoulli final : public Sparsifier {
     if (marks_bytes_ > 0) marks_ = TileMarks(spec_.tiling);
   }
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
-    std::uint64_t* marks = marks_.empty() ? scratch.longs(1, TileMarks::words_of(spec_.tiling)) : marks_.of(tile);
-    std::int64_t count = 0;
-    if (measure != nullptr || marks_.empty()) {
-      std::uint32_t* random = scratch.words(0, tile.count);
-      simd::fill_random(spec_.key, static_cast<std::uint64_t>(tile.begin), random, tile.count);
-      count = simd::mark_below(random, threshold_, marks, tile.count);
-    }
-    simd::keep_marked(delta, marks, kept, tile.count);
-    if (spec_.survivors == Survivors::kDividedByProbability) {
-      for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = static_cast<float>(static_cast<double>(kept[i]) / spec_.density);
-    }
-    if (measure == nullptr) return;
-    measure->elems += tile.count;
-    measure->kept += count;
+    simd::keep_marked(delta, draw(tile, measure, scratch), kept, tile.count);
+    if (spec_.survivors == Survivors::kAsTheyAre) return;
+    for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = static_cast<float>(static_cast<double>(kept[i]) / spec_.density);
+  }
+  const std::uint64_t* mark(const Tile& tile, const float*, ModelMeasure* measure, Scratch& scratch) noexcept override {
+    return spec_.survivors == Survivors::kAsTheyAre ? draw(tile, measure, scratch) : nullptr;
   }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_; }
   std::int64_t scratch_bytes() const noexcept override { return kTileElems * 4 + TileMarks::words_of(spec_.tiling) * 8; }
 
  private:
+  const std::uint64_t* draw(const Tile& tile, ModelMeasure* measure, Scratch& scratch) noexcept {
+    std::uint64_t* marks = marks_.empty() ? scratch.longs(1, TileMarks::words_of(spec_.tiling)) : marks_.of(tile);
+    if (measure == nullptr && !marks_.empty()) return marks;
+    std::uint32_t* random = scratch.words(0, tile.count);
+    simd::fill_random(spec_.key, static_cast<std::uint64_t>(tile.begin), random, tile.count);
+    const std::int64_t count = simd::mark_below(random, threshold_, marks, tile.count);
+    if (measure == nullptr) return marks;
+    measure->elems += tile.count;
+    measure->kept += count;
+    return marks;
+  }
+
   BernoulliSpec spec_;
   std::uint64_t threshold_;
   TileMarks marks_;

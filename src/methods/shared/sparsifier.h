@@ -25,6 +25,9 @@ class Sparsifier {
   // kept[i] = delta[i] where kept (times 1/p where rescaling is per element), else 0. `measure` is given the first time that a tile
   // is applied and null afterwards.
   virtual void apply(const Tile&, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept = 0;
+  // Which entries of a tile are kept, one bit each, where the sparsifier decides by such bits and leaves values as they are; else null,
+  // and `apply` is the way. `measure` as there.
+  virtual const std::uint64_t* mark(const Tile&, const float* /*delta*/, ModelMeasure* /*measure*/, Scratch&) noexcept { return nullptr; }
 
   virtual bool keeps_everything() const noexcept { return false; }
   virtual std::int64_t kept_bytes() const noexcept { return 0; }
@@ -33,7 +36,7 @@ class Sparsifier {
 };
 
 // Sparsifiers use the scratch slots below this number.
-inline constexpr int kSparsifierSlots = 3;
+inline constexpr int kSparsifierSlots = 4;
 
 std::unique_ptr<Sparsifier> make_keep_all();
 // All entries dropped.

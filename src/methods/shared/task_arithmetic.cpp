@@ -9,6 +9,7 @@
 #include "methods/shared/global_trim.h"
 #include "methods/shared/task_twin.h"
 #include "simd/ops.h"
+#include "simd/select.h"
 #include "simd/vote.h"
 
 namespace crucible::task_arithmetic {
@@ -88,11 +89,9 @@ class TaskArithmeticKernel final : public Kernel {
         continue;
       }
       simd::subtract(in.models[i], in.base, delta, tile.count);
-      float* kept = scratch.floats(kKeptSlot, tile.count);
-      sparsifiers_[i]->apply(tile, delta, kept, &measure.models[i], scratch);
-      const double before = simd::sum_abs(delta, tile.count);
-      sums[2 * i] += before;
-      sums[2 * i + 1] += simd::sum_abs(kept, tile.count);
+      const simd::MarkedNorms norms = norms_of(*sparsifiers_[i], tile, delta, measure.models[i], scratch);
+      sums[2 * i] += norms.all;
+      sums[2 * i + 1] += norms.marked;
     }
   }
 
@@ -174,6 +173,15 @@ class TaskArithmeticKernel final : public Kernel {
   bool looks_at(std::size_t i, const Tile& tile) const noexcept { return waiting_[i] && sparsifiers_[i]->wants(tile); }
   std::int64_t counters_of(std::size_t i) const noexcept { return counters_of(i, pass_); }
   std::int64_t counters_of(std::size_t i, int pass) const noexcept { return waiting_[i] ? sparsifiers_[i]->count_size(pass) : 0; }
+
+  // The L1 norms of a task vector's tile: of all entries, and of those that are kept.
+  static simd::MarkedNorms norms_of(Sparsifier& sparsifier, const Tile& tile, const float* delta, ModelMeasure& measure,
+                                    Scratch& scratch) noexcept {
+    if (const std::uint64_t* marks = sparsifier.mark(tile, delta, &measure, scratch)) return simd::marked_norms(delta, marks, tile.count);
+    float* kept = scratch.floats(kKeptSlot, tile.count);
+    sparsifier.apply(tile, delta, kept, &measure, scratch);
+    return {simd::sum_abs(delta, tile.count), simd::sum_abs(kept, tile.count)};
+  }
 
   void combine(const Tile& tile, const float* base, const std::vector<const float*>& kept, float* out, Measure& measure) const noexcept {
     const std::size_t models = weights_.size();
