@@ -120,11 +120,11 @@ class ArceeFusionKernel final : public Kernel {
     std::int64_t taken = tile.count;
     if (peak_ == 0) {
       std::memcpy(out, in.models[0], static_cast<std::size_t>(tile.count) * sizeof(float));
+      if (simd::sum_square_difference(in.models[0], in.base, tile.count) > 0) differs_.store(true, std::memory_order_relaxed);
     } else {
       taken = simd::take_from(scores(tile, in, scratch), limit_, in.models[0], in.base, out, tile.count);
     }
     taken_.fetch_add(taken, std::memory_order_relaxed);
-    if (simd::sum_square_difference(in.models[0], in.base, tile.count) > 0) differs_.store(true, std::memory_order_relaxed);
   }
 
   std::int64_t kept_bytes() const noexcept override {
