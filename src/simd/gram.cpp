@@ -19,7 +19,38 @@ constexpr std::int64_t kSumBlock = 256;    // elements whose f64 intermediates s
 
 HWY_INLINE double wide(float x) { return static_cast<double>(x); }
 
+// The three sums of two vectors over one block, each in the order of lane_sum.
+template <bool kBase>
+HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float* x1, double* HWY_RESTRICT gram, std::int64_t n) {
+  double lanes[3][kLanes] = {};
+  const auto see = [&](std::int64_t i, int k) HWY_ATTR {
+    const double b = kBase ? wide(base[i]) : 0.0;
+    const double y0 = kBase ? wide(x0[i]) - b : wide(x0[i]);
+    const double y1 = kBase ? wide(x1[i]) - b : wide(x1[i]);
+    lanes[0][k] += y0 * y0;
+    lanes[1][k] += y1 * y0;
+    lanes[2][k] += y1 * y1;
+  };
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int k = 0; k < kLanes; ++k) see(i + k, k);
+  }
+  for (int k = 0; i + k < n; ++k) see(i + k, k);
+  for (int pair = 0; pair < 3; ++pair) gram[pair] += add_lanes(lanes[pair]);
+}
+
 void AddGram(const float* base, const float* const* x, std::int64_t vectors, double* HWY_RESTRICT gram, std::int64_t n) {
+  if (vectors == 2) {
+    for (std::int64_t at = 0; at < n; at += kGramBlock) {
+      const std::int64_t m = n - at < kGramBlock ? n - at : kGramBlock;
+      if (base == nullptr) {
+        add_gram_of_two<false>(nullptr, x[0] + at, x[1] + at, gram, m);
+      } else {
+        add_gram_of_two<true>(base + at, x[0] + at, x[1] + at, gram, m);
+      }
+    }
+    return;
+  }
   for (std::int64_t at = 0; at < n; at += kGramBlock) {
     const std::int64_t m = n - at < kGramBlock ? n - at : kGramBlock;
     const float* b = base == nullptr ? nullptr : base + at;
@@ -76,8 +107,23 @@ HWY_INLINE void add_to_base(const float* base, const double* sum, float* HWY_RES
   }
 }
 
+// Two vectors in one loop, without memory for what is between.
+template <bool kBase>
+HWY_INLINE void sum_of_two(const float* base, const float* x0, const float* x1, double w0, double w1, float* HWY_RESTRICT out,
+                           std::int64_t n) {
+  for (std::int64_t k = 0; k < n; ++k) {
+    const double b = kBase ? wide(base[k]) : 0.0;
+    const double sum = kBase ? w0 * (wide(x0[k]) - b) + w1 * (wide(x1[k]) - b) : w0 * wide(x0[k]) + w1 * wide(x1[k]);
+    const float moved = static_cast<float>(kBase ? b + sum : sum);
+    out[k] = kBase && sum == 0.0 ? base[k] : moved;
+  }
+}
+
 void WeightedDeltas(const float* base, const float* const* x, const double* w, std::int64_t vectors, float* HWY_RESTRICT out,
                     std::int64_t n) {
+  if (vectors == 2) {
+    return base == nullptr ? sum_of_two<false>(nullptr, x[0], x[1], w[0], w[1], out, n) : sum_of_two<true>(base, x[0], x[1], w[0], w[1], out, n);
+  }
   double sum[kSumBlock];
   for (std::int64_t at = 0; at < n; at += kSumBlock) {
     const std::int64_t m = n - at < kSumBlock ? n - at : kSumBlock;

@@ -15,7 +15,7 @@ namespace {
 class KeepAll final : public Sparsifier {
  public:
   void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
-    std::memcpy(kept, delta, static_cast<std::size_t>(tile.count) * sizeof(float));
+    if (kept != delta) std::memcpy(kept, delta, static_cast<std::size_t>(tile.count) * sizeof(float));
     if (measure == nullptr) return;
     measure->elems += tile.count;
     measure->kept += tile.count;

@@ -23,7 +23,7 @@ class Sparsifier {
   virtual Next seal(int /*pass*/, std::span<const std::uint64_t> /*counts*/) noexcept { return Next::kMap; }
 
   // kept[i] = delta[i] where kept (times 1/p where rescaling is per element), else 0. `measure` is given the first time that a tile
-  // is applied and null afterwards.
+  // is applied and null afterwards. One that keeps everything may be given the same memory for both.
   virtual void apply(const Tile&, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept = 0;
   // Which entries of a tile are kept, one bit each, where the sparsifier decides by such bits and leaves values as they are; else null,
   // and `apply` is the way. `measure` as there.

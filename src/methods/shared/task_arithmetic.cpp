@@ -133,9 +133,10 @@ class TaskArithmeticKernel final : public Kernel {
     std::vector<const float*> kept(models);
     float* delta = scratch.floats(kDeltaSlot, tile.count);
     for (std::size_t i = 0; i < models; ++i) {
-      simd::subtract(in.models[i], in.base, delta, tile.count);
       float* mine = scratch.floats(kKeptSlot + static_cast<int>(i), tile.count);
-      sparsifiers_[i]->apply(tile, delta, mine, measured_ ? nullptr : &measure.models[i], scratch);
+      float* entries = sparsifiers_[i]->keeps_everything() ? mine : delta;
+      simd::subtract(in.models[i], in.base, entries, tile.count);
+      sparsifiers_[i]->apply(tile, entries, mine, measured_ ? nullptr : &measure.models[i], scratch);
       kept[i] = mine;
       if (tile.index == 0 && !norms_.empty()) {
         measure.models[i].whole_l1_before += norms_[2 * i];
