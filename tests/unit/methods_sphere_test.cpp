@@ -94,8 +94,15 @@ TEST(GramOps, AreTheSumsTheySayOnEveryLevel) {
         simd::limit_level(level);
         std::vector<double> gram(6, 0.0);
         simd::add_gram(base, x, gram.data(), n);
+        // Two vectors have a loop of their own, with the same order of sums.
+        std::vector<double> of_two(3, 0.0);
+        simd::add_gram(base, std::span(x).first(2), of_two.data(), n);
+        EXPECT_EQ(of_two, std::vector<double>(gram.begin(), gram.begin() + 3));
         gram.push_back(simd::sum_squares_of_sum(base, x, w, n));
-        std::vector<float> out(static_cast<std::size_t>(n)), pairs(out.size());
+        std::vector<float> out(static_cast<std::size_t>(n)), pairs(out.size()), two(out.size()), two_of_three(out.size());
+        simd::weighted_deltas(base, std::span(x).first(2), std::span(w).first(2), two.data(), n);
+        simd::weighted_deltas(base, x, std::vector<double>{w[0], w[1], 0.0}, two_of_three.data(), n);
+        EXPECT_EQ(two, two_of_three);
         simd::weighted_deltas(base, x, w, out.data(), n);
         const std::vector<double> w0(out.size(), 0.25), w1(out.size(), 0.75);
         simd::weighted_pairs(base, x[0], x[1], w0.data(), w1.data(), pairs.data(), n);
