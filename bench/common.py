@@ -54,6 +54,7 @@ def make_models(folder, gigabytes):
 class Run(NamedTuple):
     wall: float  # seconds
     cpu: float  # seconds, user and system
+    system: float  # of them in the kernel
     peak: float  # resident memory, MB
 
 
@@ -66,4 +67,4 @@ def timed(command, cwd=None, env=None):
     child.returncode = status
     if status != 0:
         sys.exit(f"failed: {' '.join(map(str, command))}\n{errors}")
-    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
+    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_stime, usage.ru_maxrss / 1000)

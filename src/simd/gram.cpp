@@ -122,7 +122,8 @@ HWY_INLINE void sum_of_two(const float* base, const float* x0, const float* x1, 
 void WeightedDeltas(const float* base, const float* const* x, const double* w, std::int64_t vectors, float* HWY_RESTRICT out,
                     std::int64_t n) {
   if (vectors == 2) {
-    return base == nullptr ? sum_of_two<false>(nullptr, x[0], x[1], w[0], w[1], out, n) : sum_of_two<true>(base, x[0], x[1], w[0], w[1], out, n);
+    return base == nullptr ? sum_of_two<false>(nullptr, x[0], x[1], w[0], w[1], out, n)
+                           : sum_of_two<true>(base, x[0], x[1], w[0], w[1], out, n);
   }
   double sum[kSumBlock];
   for (std::int64_t at = 0; at < n; at += kSumBlock) {

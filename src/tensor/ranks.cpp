@@ -140,8 +140,8 @@ namespace {
 // The keys of a row, and the first place of each.
 struct Keys {
   std::uint32_t number = 0;
-  bool shared = false;         // do some stand for several magnitudes?
-  std::uint32_t longest = 0;   // elements of one that is not zero, where some are shared
+  bool shared = false;        // do some stand for several magnitudes?
+  std::uint32_t longest = 0;  // elements of one that is not zero, where some are shared
 };
 template <typename Work>
 Keys count_keys(const float* x, std::int64_t n, const Work& work) noexcept {

@@ -69,9 +69,8 @@ class RowMagPrune final : public Sparsifier {
     if (survivors_ != Survivors::kAsTheyAre) return nullptr;
     std::uint64_t* marks = marks_.empty() ? scratch.longs(3, TileMarks::words_of(tiling_)) : marks_.of(tile);
     if (measure == nullptr && !marks_.empty()) return marks;
-    draw_rows(tile, delta, measure, scratch, [&](std::int64_t at, const std::uint64_t* row_marks, std::byte*) {
-      TileMarks::put(marks, at, row_marks, row_);
-    });
+    draw_rows(tile, delta, measure, scratch,
+              [&](std::int64_t at, const std::uint64_t* row_marks, std::byte*) { TileMarks::put(marks, at, row_marks, row_); });
     return marks;
   }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_ + row_ * 4; }
