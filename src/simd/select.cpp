@@ -53,7 +53,9 @@ HWY_INLINE void for_each_word(const std::uint64_t* marks, std::int64_t n, const 
   for (std::int64_t at = 0; at < n; at += kWord) see(at, marks[at / kWord], std::min(kWord, n - at));
 }
 
-void TakeMarked(const float* x, const float* y, const std::uint64_t* marks, float* HWY_RESTRICT out, std::int64_t n) {
+// Calls each(first element, mask) for vectors of lanes, and rest(element, is it marked?) for the elements past the last of them.
+template <typename Each, typename Rest>
+HWY_INLINE void for_each_mask(const std::uint64_t* marks, std::int64_t n, const Each& each, const Rest& rest) {
   const DFloat df;
   const DU32 du;
   const std::int64_t lanes = lane_count();
@@ -61,12 +63,32 @@ void TakeMarked(const float* x, const float* y, const std::uint64_t* marks, floa
   for_each_word(marks, n, [&](std::int64_t at, std::uint64_t word, std::int64_t m) HWY_ATTR {
     std::int64_t k = 0;
     for (; k + lanes <= m; k += lanes) {
-      const auto mask = hn::RebindMask(df, hn::TestBit(hn::Set(du, static_cast<std::uint32_t>(word >> k)), lane_bit));
-      const auto a = hn::LoadU(df, x + at + k);
-      hn::StoreU(y == nullptr ? hn::IfThenElseZero(mask, a) : hn::IfThenElse(mask, a, hn::LoadU(df, y + at + k)), df, out + at + k);
+      each(at + k, hn::RebindMask(df, hn::TestBit(hn::Set(du, static_cast<std::uint32_t>(word >> k)), lane_bit)));
     }
-    for (; k < m; ++k) out[at + k] = (word >> k & 1) != 0 ? x[at + k] : y == nullptr ? 0.0f : y[at + k];
+    for (; k < m; ++k) rest(at + k, (word >> k & 1) != 0);
   });
+}
+
+void TakeMarked(const float* x, const float* y, const std::uint64_t* marks, float* HWY_RESTRICT out, std::int64_t n) {
+  const DFloat df;
+  for_each_mask(
+      marks, n,
+      [&](std::int64_t i, auto mask) HWY_ATTR {
+        const auto a = hn::LoadU(df, x + i);
+        hn::StoreU(y == nullptr ? hn::IfThenElseZero(mask, a) : hn::IfThenElse(mask, a, hn::LoadU(df, y + i)), df, out + i);
+      },
+      [&](std::int64_t i, bool marked) HWY_ATTR { out[i] = marked         ? x[i]
+                                                           : y == nullptr ? 0.0f
+                                                                          : y[i]; });
+}
+
+void SubtractMarked(const float* x, const float* y, const std::uint64_t* marks, float* HWY_RESTRICT out, std::int64_t n) {
+  const DFloat df;
+  for_each_mask(
+      marks, n,
+      [&](std::int64_t i, auto mask)
+          HWY_ATTR { hn::StoreU(hn::IfThenElseZero(mask, hn::Sub(hn::LoadU(df, x + i), hn::LoadU(df, y + i))), df, out + i); },
+      [&](std::int64_t i, bool marked) HWY_ATTR { out[i] = marked ? x[i] - y[i] : 0.0f; });
 }
 
 MarkedNorms SumMarked(const float* x, const std::uint64_t* marks, std::int64_t n) {
@@ -367,6 +389,7 @@ HWY_AFTER_NAMESPACE();
 namespace crucible::simd {
 
 HWY_EXPORT(TakeMarked);
+HWY_EXPORT(SubtractMarked);
 HWY_EXPORT(SumMarked);
 HWY_EXPORT(MarkBelow);
 HWY_EXPORT(Band);
@@ -385,6 +408,9 @@ void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::i
 }
 void take_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(TakeMarked)(x, y, marks, out, n);
+}
+void subtract_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(SubtractMarked)(x, y, marks, out, n);
 }
 MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(SumMarked)(x, marks, n);

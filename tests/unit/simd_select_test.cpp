@@ -75,6 +75,11 @@ TEST(SimdSelect, MarkedElementsAreTaken) {
     simd::keep_marked(x.data(), marks.data(), kept.data(), n);
     EXPECT_EQ(bits_of(got), bits_of(want));
     EXPECT_EQ(bits_of(kept), bits_of(want_kept));
+    Floats left(x.size()), difference(x.size());
+    simd::subtract(x.data(), y.data(), difference.data(), n);
+    simd::keep_marked(difference.data(), marks.data(), kept.data(), n);
+    simd::subtract_marked(x.data(), y.data(), marks.data(), left.data(), n);
+    for (std::size_t i = 0; i < left.size(); ++i) EXPECT_TRUE(left[i] == kept[i] || (std::isnan(left[i]) && std::isnan(kept[i])));
   });
 }
 

@@ -49,6 +49,9 @@ class Bernoulli final : public Sparsifier {
   const std::uint64_t* mark(const Tile& tile, const float*, ModelMeasure* measure, Scratch& scratch) noexcept override {
     return spec_.survivors == Survivors::kAsTheyAre ? draw(tile, measure, scratch) : nullptr;
   }
+  const std::uint64_t* marks_of(const Tile& tile) noexcept override {
+    return marks_.empty() || spec_.survivors != Survivors::kAsTheyAre ? nullptr : marks_.of(tile);
+  }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_; }
   std::int64_t scratch_bytes() const noexcept override { return kTileElems * 4 + TileMarks::words_of(spec_.tiling) * 8; }
 

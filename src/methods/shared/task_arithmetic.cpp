@@ -134,9 +134,14 @@ class TaskArithmeticKernel final : public Kernel {
     float* delta = scratch.floats(kDeltaSlot, tile.count);
     for (std::size_t i = 0; i < models; ++i) {
       float* mine = scratch.floats(kKeptSlot + static_cast<int>(i), tile.count);
-      float* entries = sparsifiers_[i]->keeps_everything() ? mine : delta;
-      simd::subtract(in.models[i], in.base, entries, tile.count);
-      sparsifiers_[i]->apply(tile, entries, mine, measured_ ? nullptr : &measure.models[i], scratch);
+      const std::uint64_t* marks = measured_ ? sparsifiers_[i]->marks_of(tile) : nullptr;
+      if (marks != nullptr) {
+        simd::subtract_marked(in.models[i], in.base, marks, mine, tile.count);
+      } else {
+        float* entries = sparsifiers_[i]->keeps_everything() ? mine : delta;
+        simd::subtract(in.models[i], in.base, entries, tile.count);
+        sparsifiers_[i]->apply(tile, entries, mine, measured_ ? nullptr : &measure.models[i], scratch);
+      }
       kept[i] = mine;
       if (tile.index == 0 && !norms_.empty()) {
         measure.models[i].whole_l1_before += norms_[2 * i];
