@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -23,10 +24,11 @@ constexpr std::int64_t kMostTiles = std::int64_t{1} << 14;
 // One tile of so many is looked at to find about where the cuts lie; with few tiles the look costs as much as it saves.
 constexpr std::int64_t kSampleStride = 16;
 constexpr std::int64_t kFewTiles = 4 * kSampleStride;
-// Buckets of a window on each side of the place: 2 to 5 % of the magnitude. A tile keeps a sixteenth of its elements at most: up to 4.5 %
-// lie in the window where magnitudes are normally distributed, and equal ones count once.
+// Buckets of a window on each side of the place, at least: 2 to 5 % of the magnitude. It reaches further where few magnitudes differ, as in
+// differences of 16-bit numbers: over the ranks that the sample may be off by. A tile keeps a sixteenth of its elements at
+// most: up to 4.5 % lie in the window where magnitudes are normally distributed, and equal ones count once.
 constexpr std::uint32_t kWindowReach = 12;
-constexpr std::int64_t kWindowBuckets = 2 * kWindowReach + 1;
+constexpr std::uint32_t kFarthestReach = 4096;  // so that the counters of windows are no more than those of the other passes
 constexpr std::int64_t kKeptOfTile = 16;
 
 // Counts values that may be equal, a limited number of different ones.
@@ -117,6 +119,34 @@ std::size_t find_from_top(std::span<const std::uint64_t> counts, std::int64_t ta
   return last;
 }
 
+constexpr auto kLastBucket = static_cast<std::uint32_t>(kCoarseBuckets - 1);
+
+// The bucket from `from` down, or up, with which those on the way hold so many elements, or the last that holds any within reach.
+std::uint32_t reach_down(std::span<const std::uint64_t> counts, std::uint32_t from, std::int64_t elems) noexcept {
+  std::uint32_t reached = from;
+  std::uint32_t held = 0;
+  for (std::uint32_t b = from; elems > 0 && held < kWindowReach && b > 0 && from - b < kFarthestReach;) {
+    --b;
+    if (counts[b] == 0) continue;
+    elems -= static_cast<std::int64_t>(counts[b]);
+    reached = b;
+    ++held;
+  }
+  return reached;
+}
+std::uint32_t reach_up(std::span<const std::uint64_t> counts, std::uint32_t from, std::int64_t elems) noexcept {
+  std::uint32_t reached = from;
+  std::uint32_t held = 0;
+  for (std::uint32_t b = from; elems > 0 && held < kWindowReach && b < kLastBucket && b - from < kFarthestReach;) {
+    ++b;
+    if (counts[b] == 0) continue;
+    elems -= static_cast<std::int64_t>(counts[b]);
+    reached = b;
+    ++held;
+  }
+  return reached;
+}
+
 }  // namespace
 
 void count_coarse(const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
@@ -202,7 +232,8 @@ std::int64_t RankCuts::count_size() const noexcept {
   switch (stage_) {
     case Stage::kSample:
     case Stage::kCoarse: return zeros + kCoarseBuckets;
-    case Stage::kWindow: return zeros + cuts * (1 + kWindowBuckets);
+    case Stage::kWindow:
+      return std::accumulate(windows_.begin(), windows_.end(), zeros, [](std::int64_t n, const Window& w) { return n + w.counters(); });
     case Stage::kFine: return cuts * second_size();
     case Stage::kTies: return cuts * ceil_div(spec_.tiles, group());
     case Stage::kTieTiles: return cuts * group();
@@ -219,7 +250,7 @@ void RankCuts::reduce(std::int64_t tile, const float* x, std::int64_t n, std::ui
     switch (stage_) {
       case Stage::kWindow:
         reduce_window(c, tile, x, n, counts);
-        counts += 1 + kWindowBuckets;
+        counts += windows_[c].counters();
         break;
       case Stage::kFine:
         reduce_fine(cuts_[c], tile, x, n, counts);
@@ -290,10 +321,14 @@ RankCuts::Stage RankCuts::place_windows(std::span<const std::uint64_t> counts) n
   for (std::size_t c = 0; c < cuts_.size(); ++c) {
     const double share = static_cast<double>(cuts_[c].take()) / static_cast<double>(std::max<std::int64_t>(spec_.elems, 1));
     std::int64_t above = 0;
-    const auto place = static_cast<std::uint32_t>(find_from_top(counts, std::max<std::int64_t>(1, share_of(share, seen)), above));
+    const auto middle = static_cast<std::uint32_t>(find_from_top(counts, std::clamp<std::int64_t>(share_of(share, seen), 1, seen), above));
+    const std::int64_t inside = above + static_cast<std::int64_t>(counts[middle]);
+    const std::int64_t wanted = share_of(share, seen);
+    const auto doubt =
+        static_cast<std::int64_t>(5 * std::sqrt(share * (1 - share) * static_cast<double>(seen)) + static_cast<double>(seen) / 512);
     Window& window = windows_[c];
-    window.first = place - std::min(place, kWindowReach);
-    window.last = std::min(place + kWindowReach, static_cast<std::uint32_t>(kCoarseBuckets - 1));
+    window.first = std::min(reach_down(counts, middle, wanted + doubt - inside), middle - std::min(middle, kWindowReach));
+    window.last = std::max(reach_up(counts, middle, above - (wanted - doubt)), std::min(middle + kWindowReach, kLastBucket));
     window.values.resize(static_cast<std::size_t>(spec_.tiles));
     window.too_many.resize(static_cast<std::size_t>(spec_.tiles));
   }
@@ -304,7 +339,9 @@ std::optional<RankCuts::Stage> RankCuts::see_windows(std::span<const std::uint64
   bool decided = true;
   for (std::size_t c = 0; c < cuts_.size(); ++c) {
     RankCut& cut = cuts_[c];
-    const auto mine = counts.subspan(c * (1 + kWindowBuckets), 1 + kWindowBuckets);
+    const auto size = static_cast<std::size_t>(windows_[c].counters());
+    const auto mine = counts.first(size);
+    counts = counts.subspan(size);
     const auto above = static_cast<std::int64_t>(mine.front());
     // Tiles that kept their values did not count them.
     std::vector<std::uint64_t> buckets(mine.begin() + 1, mine.end());

@@ -118,8 +118,9 @@ class RankCuts {
   // Consecutive coarse buckets around the place where a cut should lie.
   struct Window {
     std::uint32_t first = 0, last = 0;
-    std::vector<std::vector<ValueCount>> values;  // of each tile, in no order
-    std::vector<char> too_many;                   // tiles whose values were not kept
+    std::vector<std::vector<ValueCount>> values;                                       // of each tile, in no order
+    std::vector<char> too_many;                                                        // tiles whose values were not kept
+    std::int64_t counters() const noexcept { return 2 + std::int64_t{last - first}; }  // what lies above, and each bucket
     std::uint32_t low() const noexcept { return first << kCoarseShift; }
     std::uint32_t high() const noexcept { return last << kCoarseShift | static_cast<std::uint32_t>(kFineBuckets - 1); }
   };

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "support/kernel_driver.h"
@@ -270,6 +271,23 @@ TEST(RankCuts, OnePassOverAllWhereTheSampleTellsTheTruth) {
   const Cuts crowded = run_cuts(close, {.takes = {40'000}, .keep_budget_bytes = kMuch}, kTile);
   EXPECT_GE(crowded.passes, 3);
   EXPECT_EQ(crowded.inside[0], first_of_sort(close, 40'000));
+}
+
+// Few magnitudes, far apart: the sample may take the neighbour of the one in which the cut lies.
+TEST(RankCuts, WindowsReachTheNextMagnitudeWhereFewDiffer) {
+  Rng rng(11);
+  std::vector<float> x;
+  for (std::int64_t i = 0; i < 200'000; ++i) x.push_back(std::pow(1.3f, static_cast<float>(below(rng, 20))));
+  std::vector<float> sorted = x;
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  for (std::int64_t edge = 1; edge < std::ssize(x); ++edge) {
+    if (sorted[static_cast<std::size_t>(edge)] == sorted[static_cast<std::size_t>(edge - 1)]) continue;
+    for (const std::int64_t take : {edge - 300, edge - 1, edge, edge + 1, edge + 300}) {
+      const Cuts cuts = run_cuts(x, {.takes = {take}, .keep_budget_bytes = kMuch}, 512);
+      EXPECT_EQ(cuts.passes, 2) << take;
+      EXPECT_EQ(cuts.inside[0], first_of_sort(x, take)) << take;
+    }
+  }
 }
 
 // With very many tiles ties are counted in groups first, then in the tiles of one group.
