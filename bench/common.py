@@ -51,6 +51,13 @@ def make_models(folder, gigabytes):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
+def fetch_pages(gigabytes):
+    """Has the machine so much memory at hand? A virtual one may have given its free pages back, and then pays for each on its next use,
+    which can double the kernel's time of a merge. In a process of its own: a child's peak memory begins with that of its parent."""
+    code = "import mmap, sys; size = int(float(sys.argv[1]) * (1 << 30)); memory = mmap.mmap(-1, size)\nfor at in range(0, size, 4096): memory[at] = 1"
+    subprocess.run([sys.executable, "-c", code, str(gigabytes)], check=True)
+
+
 class Run(NamedTuple):
     wall: float  # seconds
     cpu: float  # seconds, user and system

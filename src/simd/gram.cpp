@@ -19,14 +19,12 @@ constexpr std::int64_t kSumBlock = 256;    // elements whose f64 intermediates s
 
 HWY_INLINE double wide(float x) { return static_cast<double>(x); }
 
-// The three sums of two vectors over one block, each in the order of lane_sum.
-template <bool kBase>
+// The three sums of two vectors over one block, each in the order of lane_sum: the base is subtracted once for all of them.
 HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float* x1, double* HWY_RESTRICT gram, std::int64_t n) {
   double lanes[3][kLanes] = {};
   const auto see = [&](std::int64_t i, int k) HWY_ATTR {
-    const double b = kBase ? wide(base[i]) : 0.0;
-    const double y0 = kBase ? wide(x0[i]) - b : wide(x0[i]);
-    const double y1 = kBase ? wide(x1[i]) - b : wide(x1[i]);
+    const double y0 = wide(x0[i]) - wide(base[i]);
+    const double y1 = wide(x1[i]) - wide(base[i]);
     lanes[0][k] += y0 * y0;
     lanes[1][k] += y1 * y0;
     lanes[2][k] += y1 * y1;
@@ -40,14 +38,9 @@ HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float*
 }
 
 void AddGram(const float* base, const float* const* x, std::int64_t vectors, double* HWY_RESTRICT gram, std::int64_t n) {
-  if (vectors == 2) {
+  if (vectors == 2 && base != nullptr) {
     for (std::int64_t at = 0; at < n; at += kGramBlock) {
-      const std::int64_t m = n - at < kGramBlock ? n - at : kGramBlock;
-      if (base == nullptr) {
-        add_gram_of_two<false>(nullptr, x[0] + at, x[1] + at, gram, m);
-      } else {
-        add_gram_of_two<true>(base + at, x[0] + at, x[1] + at, gram, m);
-      }
+      add_gram_of_two(base + at, x[0] + at, x[1] + at, gram, n - at < kGramBlock ? n - at : kGramBlock);
     }
     return;
   }
