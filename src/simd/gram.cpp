@@ -8,6 +8,7 @@
 #include <hwy/highway.h>
 
 #include "simd/lane_sum-inl.h"
+#include "simd/ops.h"
 
 // Plain loops, which the compiler vectorizes for the level of the enclosing region.
 HWY_BEFORE_NAMESPACE();
@@ -100,29 +101,22 @@ HWY_INLINE void add_to_base(const float* base, const double* sum, float* HWY_RES
   }
 }
 
-// Two vectors in one loop, without memory for what is between.
-template <bool kBase>
-HWY_INLINE void sum_of_two(const float* base, const float* x0, const float* x1, double w0, double w1, float* HWY_RESTRICT out,
-                           std::int64_t n) {
-  for (std::int64_t k = 0; k < n; ++k) {
-    const double b = kBase ? wide(base[k]) : 0.0;
-    const double sum = kBase ? w0 * (wide(x0[k]) - b) + w1 * (wide(x1[k]) - b) : w0 * wide(x0[k]) + w1 * wide(x1[k]);
-    const float moved = static_cast<float>(kBase ? b + sum : sum);
-    out[k] = kBase && sum == 0.0 ? base[k] : moved;
-  }
-}
-
 void WeightedDeltas(const float* base, const float* const* x, const double* w, std::int64_t vectors, float* HWY_RESTRICT out,
                     std::int64_t n) {
-  if (vectors == 2) {
-    return base == nullptr ? sum_of_two<false>(nullptr, x[0], x[1], w[0], w[1], out, n)
-                           : sum_of_two<true>(base, x[0], x[1], w[0], w[1], out, n);
+  if (vectors == 2) {  // in one loop, without memory for what is between
+    for (std::int64_t k = 0; k < n; ++k) {
+      const double b = wide(base[k]);
+      const double sum = w[0] * (wide(x[0][k]) - b) + w[1] * (wide(x[1][k]) - b);
+      const float moved = static_cast<float>(b + sum);
+      out[k] = sum == 0.0 ? base[k] : moved;
+    }
+    return;
   }
   double sum[kSumBlock];
   for (std::int64_t at = 0; at < n; at += kSumBlock) {
     const std::int64_t m = n - at < kSumBlock ? n - at : kSumBlock;
     sum_block(base, x, w, vectors, at, m, sum);
-    add_to_base(base == nullptr ? nullptr : base + at, sum, out + at, m);
+    add_to_base(base + at, sum, out + at, m);
   }
 }
 
@@ -174,6 +168,7 @@ double sum_squares_of_sum(const float* base, std::span<const float* const> x, st
 
 void weighted_deltas(const float* base, std::span<const float* const> x, std::span<const double> weights, float* out,
                      std::int64_t n) noexcept {
+  if (base == nullptr) return weighted_sum(nullptr, x, weights, 1, 1, out, n);
   HWY_DYNAMIC_DISPATCH(WeightedDeltas)(base, x.data(), weights.data(), static_cast<std::int64_t>(x.size()), out, n);
 }
 

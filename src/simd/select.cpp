@@ -77,9 +77,10 @@ void TakeMarked(const float* x, const float* y, const std::uint64_t* marks, floa
         const auto a = hn::LoadU(df, x + i);
         hn::StoreU(y == nullptr ? hn::IfThenElseZero(mask, a) : hn::IfThenElse(mask, a, hn::LoadU(df, y + i)), df, out + i);
       },
-      [&](std::int64_t i, bool marked) HWY_ATTR { out[i] = marked         ? x[i]
-                                                           : y == nullptr ? 0.0f
-                                                                          : y[i]; });
+      [&](std::int64_t i, bool marked) HWY_ATTR {
+        const float other = y == nullptr ? 0.0f : y[i];
+        out[i] = marked ? x[i] : other;
+      });
 }
 
 void SubtractMarked(const float* x, const float* y, const std::uint64_t* marks, float* HWY_RESTRICT out, std::int64_t n) {
@@ -328,32 +329,25 @@ void DecideByRank(const std::uint32_t* rank, const std::uint32_t* random, const 
 void CountMarkedFrom(const std::uint32_t* rank, const std::uint64_t* marks, const std::uint32_t* bounds, std::int64_t* counts,
                      std::int64_t n) {
   const D32 d;
-  const DU32 du;
-  const std::int64_t lanes = lane_count();
-  const auto lane_bit = hn::Shl(hn::Set(du, 1), hn::Iota(du, 0));
   hn::Vec<D32> last_below[kBoundsAtOnce];
   hn::Vec<D32> found[kBoundsAtOnce];  // -1 for each, in lanes
   for (std::size_t b = 0; b < kBoundsAtOnce; ++b) {
     last_below[b] = hn::Set(d, static_cast<std::int32_t>(bounds[b]) - 1);
     found[b] = hn::Zero(d);
   }
-  std::int64_t at = 0;
-  for (; at + kWord <= n; at += kWord) {
-    const std::uint64_t word = marks[at / kWord];
-    for (std::int64_t k = 0; k < kWord; k += lanes) {
-      const auto mask = hn::RebindMask(d, hn::TestBit(hn::Set(du, static_cast<std::uint32_t>(word >> k)), lane_bit));
-      const auto r = hn::IfThenElse(mask, hn::BitCast(d, hn::LoadU(du, rank + at + k)), hn::Set(d, -1));
-      for (std::size_t b = 0; b < kBoundsAtOnce; ++b) found[b] = hn::Add(found[b], hn::VecFromMask(d, hn::Gt(r, last_below[b])));
-    }
-  }
+  for_each_mask(
+      marks, n,
+      [&](std::int64_t i, auto mask) HWY_ATTR {
+        const auto r = hn::IfThenElse(hn::RebindMask(d, mask), hn::BitCast(d, hn::LoadU(DU32(), rank + i)), hn::Set(d, -1));
+        for (std::size_t b = 0; b < kBoundsAtOnce; ++b) found[b] = hn::Add(found[b], hn::VecFromMask(d, hn::Gt(r, last_below[b])));
+      },
+      [&](std::int64_t i, bool marked) HWY_ATTR {
+        for (std::size_t b = 0; b < kBoundsAtOnce; ++b) counts[b] += marked && rank[i] >= bounds[b] ? 1 : 0;
+      });
   for (std::size_t b = 0; b < kBoundsAtOnce; ++b) {
     std::int32_t each[hn::MaxLanes(D32())];
     hn::StoreU(found[b], d, each);
-    for (std::int64_t k = 0; k < lanes; ++k) counts[b] -= each[k];
-  }
-  for (; at < n; ++at) {
-    if ((marks[at / kWord] >> (at % kWord) & 1) == 0) continue;
-    for (std::size_t b = 0; b < kBoundsAtOnce; ++b) counts[b] += rank[at] >= bounds[b] ? 1 : 0;
+    for (std::int64_t k = 0; k < lane_count(); ++k) counts[b] -= each[k];
   }
 }
 

@@ -87,10 +87,14 @@ void for_each_mark(const std::uint64_t* marks, std::int64_t n, const See& see) n
   }
 }
 
-}  // namespace
+enum class KeyState : std::uint8_t {
+  kOutOfOrder,  // its elements may not be in the order of their ranks
+  kOpen,        // ... and will be put in order
+  kInOrder,
+};
 
 // Where the parts of the work memory lie.
-struct RankDraw::Work {
+struct Work {
   std::uint64_t* sorted;  // elements of the keys that are settled, key after key
   std::uint64_t* near;    // marks
   std::uint32_t* ranks;   // by element: its place
@@ -99,12 +103,11 @@ struct RankDraw::Work {
   std::uint32_t* open;    // keys to settle
   std::uint32_t* to;      // by key: the next place in `sorted`
   std::uint16_t* keys;    // by element
-  std::uint8_t* settled;  // by key: are its elements in the order of their ranks?
-  std::uint8_t* is_open;  // by key: will it be settled?
+  KeyState* states;       // by key, where keys are shared
 
   static std::int64_t bytes(std::int64_t n) noexcept {
     const auto keys = static_cast<std::int64_t>(key_limit(n));
-    return 8 * n + 8 * ceil_div(n, kWord) + 4 * n + 4 * n + 3 * 4 * keys + 2 * n + 2 * keys;
+    return 8 * n + 8 * ceil_div(n, kWord) + 4 * n + 4 * n + 3 * 4 * keys + 2 * n + keys;
   }
   Work(std::byte* memory, std::int64_t n) noexcept {
     const auto take = [&memory]<typename T>(T*& part, std::int64_t count) {
@@ -120,22 +123,11 @@ struct RankDraw::Work {
     take(open, keys_at_most);
     take(to, keys_at_most);
     take(keys, n);
-    take(settled, keys_at_most);
-    take(is_open, keys_at_most);
+    take(states, keys_at_most);
   }
 
   std::uint32_t begin(std::uint32_t key) const noexcept { return key == 0 ? 0 : next[key - 1]; }  // after the walk
 };
-
-struct RankDraw::Row {
-  const float* x;
-  const std::uint32_t* random;
-  std::uint64_t* marks;
-  std::int64_t n;
-  Work work;
-};
-
-namespace {
 
 // The keys of a row, and the first place of each.
 struct Keys {
@@ -143,7 +135,6 @@ struct Keys {
   bool shared = false;        // do some stand for several magnitudes?
   std::uint32_t longest = 0;  // elements of one that is not zero, where some are shared
 };
-template <typename Work>
 Keys count_keys(const float* x, std::int64_t n, const Work& work) noexcept {
   const KeyScale scale = scale_of(x, n);
   Keys keys{scale.keys, simd::magnitude_keys(x, scale.shift, scale.first, work.keys, n)};
@@ -154,25 +145,22 @@ Keys count_keys(const float* x, std::int64_t n, const Work& work) noexcept {
     // Only keys with a rounded magnitude may stand for several.
     const std::int64_t rounded = simd::mark_rounded(x, scale.shift, work.near, n);
     const bool few = rounded < n / 8;
-    std::memset(work.settled, few ? 1 : 0, scale.keys);
-    if (few) for_each_mark(work.near, n, [&work](std::int64_t i) { work.settled[work.keys[i]] = 0; });
-    work.settled[0] = 1;
-    std::memset(work.is_open, 0, scale.keys);
+    std::fill_n(work.states, scale.keys, few ? KeyState::kInOrder : KeyState::kOutOfOrder);
+    if (few) for_each_mark(work.near, n, [&work](std::int64_t i) { work.states[work.keys[i]] = KeyState::kOutOfOrder; });
+    work.states[0] = KeyState::kInOrder;
   }
   to_places(work.next, scale.keys);
   return keys;
 }
 
 // The keys that are to be settled, each once.
-template <typename Work>
 class OpenKeys {
  public:
   explicit OpenKeys(const Work& work) noexcept : work_(work) {}
 
   void add(std::uint32_t key) noexcept {
-    if (work_.settled[key] != 0) return;
-    work_.settled[key] = 1;
-    work_.is_open[key] = 1;
+    if (work_.states[key] != KeyState::kOutOfOrder) return;
+    work_.states[key] = KeyState::kOpen;
     work_.open[number_++] = key;
   }
 
@@ -189,7 +177,7 @@ class OpenKeys {
     std::size_t listed = 0;
     for (std::int64_t i = 0; i < n; ++i) {
       work_.listed[listed] = static_cast<std::uint32_t>(i);
-      listed += work_.is_open[work_.keys[i]];
+      listed += work_.states[work_.keys[i]] == KeyState::kOpen ? 1 : 0;
     }
     for (std::size_t k = 0; k < listed; ++k) {
       const std::uint32_t i = work_.listed[k];
@@ -210,6 +198,14 @@ class OpenKeys {
 };
 
 }  // namespace
+
+struct RankDraw::Row {
+  const float* x;
+  const std::uint32_t* random;
+  std::uint64_t* marks;
+  std::int64_t n;
+  Work work;
+};
 
 RankDraw::RankDraw(const std::vector<std::uint64_t>& thresholds, const std::vector<std::int64_t>& group_ends)
     : thresholds_(thresholds), line_(line_through(thresholds)) {
@@ -271,7 +267,7 @@ void RankDraw::draw_long_row(const Row& row) const noexcept {
   simd::decide_by_rank(work.ranks, row.random, line_, static_cast<std::int32_t>(std::min(margin, kWidest)), row.marks, work.near, row.n);
   OpenKeys open(work);
   for_each_mark(work.near, row.n, [&](std::int64_t i) {
-    if (!keys.shared || work.settled[work.keys[i]] != 0) {
+    if (!keys.shared || work.states[work.keys[i]] == KeyState::kInOrder) {
       put(row, work.ranks[i], static_cast<std::uint32_t>(i));
     } else {
       open.add(work.keys[i]);

@@ -30,7 +30,6 @@ class RankDraw {
   const std::uint32_t* order(const float* row, std::byte* work) const noexcept;
 
  private:
-  struct Work;
   struct Row;
 
   void draw_short_row(const Row& row) const noexcept;

@@ -121,27 +121,19 @@ std::size_t find_from_top(std::span<const std::uint64_t> counts, std::int64_t ta
 
 constexpr auto kLastBucket = static_cast<std::uint32_t>(kCoarseBuckets - 1);
 
-// The bucket from `from` down, or up, with which those on the way hold so many elements, or the last that holds any within reach.
-std::uint32_t reach_down(std::span<const std::uint64_t> counts, std::uint32_t from, std::int64_t elems) noexcept {
+enum class Way : std::int64_t { kDown = -1, kUp = 1 };
+
+// The bucket on the way from `from` with which those passed hold so many elements, or the last that holds any within reach.
+std::uint32_t reach(std::span<const std::uint64_t> counts, std::uint32_t from, Way way, std::int64_t elems) noexcept {
   std::uint32_t reached = from;
   std::uint32_t held = 0;
-  for (std::uint32_t b = from; elems > 0 && held < kWindowReach && b > 0 && from - b < kFarthestReach;) {
-    --b;
-    if (counts[b] == 0) continue;
-    elems -= static_cast<std::int64_t>(counts[b]);
-    reached = b;
-    ++held;
-  }
-  return reached;
-}
-std::uint32_t reach_up(std::span<const std::uint64_t> counts, std::uint32_t from, std::int64_t elems) noexcept {
-  std::uint32_t reached = from;
-  std::uint32_t held = 0;
-  for (std::uint32_t b = from; elems > 0 && held < kWindowReach && b < kLastBucket && b - from < kFarthestReach;) {
-    ++b;
-    if (counts[b] == 0) continue;
-    elems -= static_cast<std::int64_t>(counts[b]);
-    reached = b;
+  for (std::int64_t distance = 1; elems > 0 && held < kWindowReach && distance <= kFarthestReach; ++distance) {
+    const std::int64_t b = from + static_cast<std::int64_t>(way) * distance;
+    if (b < 0 || b > kLastBucket) break;
+    const auto here = static_cast<std::int64_t>(counts[static_cast<std::size_t>(b)]);
+    if (here == 0) continue;
+    elems -= here;
+    reached = static_cast<std::uint32_t>(b);
     ++held;
   }
   return reached;
@@ -320,15 +312,15 @@ RankCuts::Stage RankCuts::place_windows(std::span<const std::uint64_t> counts) n
   windows_.resize(cuts_.size());
   for (std::size_t c = 0; c < cuts_.size(); ++c) {
     const double share = static_cast<double>(cuts_[c].take()) / static_cast<double>(std::max<std::int64_t>(spec_.elems, 1));
-    std::int64_t above = 0;
-    const auto middle = static_cast<std::uint32_t>(find_from_top(counts, std::clamp<std::int64_t>(share_of(share, seen), 1, seen), above));
-    const std::int64_t inside = above + static_cast<std::int64_t>(counts[middle]);
-    const std::int64_t wanted = share_of(share, seen);
+    const std::int64_t sampled = share_of(share, seen);
     const auto doubt =
         static_cast<std::int64_t>(5 * std::sqrt(share * (1 - share) * static_cast<double>(seen)) + static_cast<double>(seen) / 512);
+    std::int64_t above = 0;
+    const auto middle = static_cast<std::uint32_t>(find_from_top(counts, std::max<std::int64_t>(1, sampled), above));
+    const std::int64_t down_to_middle = above + static_cast<std::int64_t>(counts[middle]);
     Window& window = windows_[c];
-    window.first = std::min(reach_down(counts, middle, wanted + doubt - inside), middle - std::min(middle, kWindowReach));
-    window.last = std::max(reach_up(counts, middle, above - (wanted - doubt)), std::min(middle + kWindowReach, kLastBucket));
+    window.first = std::min(reach(counts, middle, Way::kDown, sampled + doubt - down_to_middle), middle - std::min(middle, kWindowReach));
+    window.last = std::max(reach(counts, middle, Way::kUp, above - (sampled - doubt)), std::min(middle + kWindowReach, kLastBucket));
     window.values.resize(static_cast<std::size_t>(spec_.tiles));
     window.too_many.resize(static_cast<std::size_t>(spec_.tiles));
   }

@@ -35,7 +35,7 @@ class Bernoulli final : public Sparsifier {
  public:
   explicit Bernoulli(const BernoulliSpec& spec) : spec_(spec), threshold_(static_cast<std::uint64_t>(spec.density * 4294967296.0)) {
     const std::int64_t need = TileMarks::bytes_for(spec.tiling);
-    if (need <= spec.keep_budget_bytes) marks_bytes_ = need;
+    if (spec.survivors == Survivors::kAsTheyAre && need <= spec.keep_budget_bytes) marks_bytes_ = need;
   }
 
   void prepare() override {
@@ -49,9 +49,7 @@ class Bernoulli final : public Sparsifier {
   const std::uint64_t* mark(const Tile& tile, const float*, ModelMeasure* measure, Scratch& scratch) noexcept override {
     return spec_.survivors == Survivors::kAsTheyAre ? draw(tile, measure, scratch) : nullptr;
   }
-  const std::uint64_t* marks_of(const Tile& tile) noexcept override {
-    return marks_.empty() || spec_.survivors != Survivors::kAsTheyAre ? nullptr : marks_.of(tile);
-  }
+  const std::uint64_t* marks_of(const Tile& tile) noexcept override { return marks_.empty() ? nullptr : marks_.of(tile); }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_; }
   std::int64_t scratch_bytes() const noexcept override { return kTileElems * 4 + TileMarks::words_of(spec_.tiling) * 8; }
 
