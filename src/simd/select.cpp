@@ -1,6 +1,7 @@
 #include "simd/select.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -17,7 +18,19 @@
 #define CRUCIBLE_SIMD_SELECT_ONCE
 namespace crucible::simd {
 constexpr std::size_t kBoundsAtOnce = 9;  // so many have their counters in registers
-}
+
+// For each set of eight lanes, the lanes in it, in order; then any.
+constexpr std::array<std::array<std::uint8_t, 8>, 256> kLanesOfSet = [] {
+  std::array<std::array<std::uint8_t, 8>, 256> lanes{};
+  for (std::size_t set = 0; set < 256; ++set) {
+    std::size_t number = 0;
+    for (std::size_t lane = 0; lane < 8; ++lane) {
+      if ((set >> lane & 1) != 0) lanes[set][number++] = static_cast<std::uint8_t>(lane);
+    }
+  }
+  return lanes;
+}();
+}  // namespace crucible::simd
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -158,9 +171,12 @@ HWY_INLINE SettledCut settled(const MagnitudeCut& cut) {
   const auto m = static_cast<std::int32_t>(cut.magnitude);
   return {cut.ties > 0 ? m - 1 : m, m};
 }
+// Is there a limit to the ties, and is it not reached yet?
+HWY_INLINE bool is_counted(const MagnitudeCut& cut) { return cut.ties > 0 && cut.ties < kAllTies; }
 HWY_INLINE bool inside(MagnitudeCut& cut, std::uint32_t magnitude) {
   if (magnitude != cut.magnitude) return magnitude > cut.magnitude;
-  return cut.ties-- > 0;
+  if (is_counted(cut)) return cut.ties-- > 0;
+  return cut.ties > 0;
 }
 HWY_INLINE bool is_open(const MagnitudeCut& cut) { return cut.ties > 0 && cut.ties < kWord; }
 
@@ -175,35 +191,48 @@ HWY_INLINE std::uint64_t band_word(const float* x, MagnitudeCut& outer, Magnitud
   return word;
 }
 
-std::int64_t Band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, float* HWY_RESTRICT kept, std::uint64_t* HWY_RESTRICT marks,
-                  std::int64_t n) {
+// The band of one whole word, where neither cut is open. kCounted: a cut's ties are limited, so they are taken from the number.
+template <bool kCounted>
+HWY_INLINE std::uint64_t settled_word(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, float* HWY_RESTRICT kept) {
   const D32 d;
   const DFloat df;
   const std::int64_t lanes = lane_count();
+  const SettledCut o = settled(outer);
+  const SettledCut i = settled(inner);
+  std::uint64_t word = 0;
+  std::uint64_t outer_ties = 0;
+  std::uint64_t inner_ties = 0;
+  for (std::int64_t k = 0; k < kWord; k += lanes) {
+    const auto magnitude = load_magnitudes(x + k);
+    const auto keep = hn::AndNot(hn::Gt(magnitude, hn::Set(d, i.above)), hn::Gt(magnitude, hn::Set(d, o.above)));
+    word |= bits_of_mask(d, keep) << k;
+    if constexpr (kCounted) {
+      outer_ties |= bits_of_mask(d, hn::Eq(magnitude, hn::Set(d, o.tie))) << k;
+      inner_ties |= bits_of_mask(d, hn::Eq(magnitude, hn::Set(d, i.tie))) << k;
+    }
+    if (kept != nullptr) hn::StoreU(hn::IfThenElseZero(hn::RebindMask(df, keep), hn::LoadU(df, x + k)), df, kept + k);
+  }
+  if constexpr (kCounted) {
+    if (is_counted(outer)) outer.ties -= std::popcount(outer_ties);
+    if (is_counted(inner)) inner.ties -= std::popcount(inner_ties);
+  }
+  return word;
+}
+
+std::int64_t Band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, float* HWY_RESTRICT kept, std::uint64_t* HWY_RESTRICT marks,
+                  std::int64_t n) {
   std::int64_t count = 0;
   for (std::int64_t at = 0; at < n; at += kWord) {
     const std::int64_t m = std::min(kWord, n - at);
+    float* here = kept == nullptr ? nullptr : kept + at;
     std::uint64_t word = 0;
     if (m < kWord || is_open(outer) || is_open(inner)) {
       word = band_word(x + at, outer, inner, m);
-      if (kept != nullptr) {
-        for (std::int64_t k = 0; k < m; ++k) kept[at + k] = (word >> k & 1) != 0 ? x[at + k] : 0.0f;
-      }
+      for (std::int64_t k = 0; here != nullptr && k < m; ++k) here[k] = (word >> k & 1) != 0 ? x[at + k] : 0.0f;
+    } else if (is_counted(outer) || is_counted(inner)) {
+      word = settled_word<true>(x + at, outer, inner, here);
     } else {
-      const SettledCut o = settled(outer);
-      const SettledCut i = settled(inner);
-      std::uint64_t outer_ties = 0;
-      std::uint64_t inner_ties = 0;
-      for (std::int64_t k = 0; k < kWord; k += lanes) {
-        const auto magnitude = load_magnitudes(x + at + k);
-        const auto keep = hn::AndNot(hn::Gt(magnitude, hn::Set(d, i.above)), hn::Gt(magnitude, hn::Set(d, o.above)));
-        word |= bits_of_mask(d, keep) << k;
-        outer_ties |= bits_of_mask(d, hn::Eq(magnitude, hn::Set(d, o.tie))) << k;
-        inner_ties |= bits_of_mask(d, hn::Eq(magnitude, hn::Set(d, i.tie))) << k;
-        if (kept != nullptr) hn::StoreU(hn::IfThenElseZero(hn::RebindMask(df, keep), hn::LoadU(df, x + at + k)), df, kept + at + k);
-      }
-      outer.ties -= std::popcount(outer_ties);
-      inner.ties -= std::popcount(inner_ties);
+      word = settled_word<false>(x + at, outer, inner, here);
     }
     if (marks != nullptr) marks[at / kWord] = word;
     count += std::popcount(word);
@@ -235,6 +264,22 @@ void MagnitudeDigits(const float* x, int shift, std::uint16_t* HWY_RESTRICT digi
   for (std::int64_t i = 0; i < n; ++i) digits[i] = static_cast<std::uint16_t>(magnitude_of(x[i]) >> shift);
 }
 
+// Writes the lanes of the mask, one after the other, to `found`, and past them up to a vector of anything. Returns how many.
+template <typename M>
+HWY_INLINE std::int64_t store_lanes(hn::Vec<D32> v, M mask, std::uint32_t* found) {
+  const D32 d;
+  const DU32 du;
+  const std::uint64_t set = bits_of_mask(d, mask);
+  if constexpr (hn::MaxLanes(D32()) <= 8) {
+    // Highway's own compression copies its table to the stack for each vector when compiled by GCC 12.
+    const auto lanes = hn::PromoteTo(du, hn::LoadU(hn::Rebind<std::uint8_t, DU32>(), kLanesOfSet[set].data()));
+    hn::StoreU(hn::TableLookupLanes(hn::BitCast(du, v), hn::IndicesFromVec(du, lanes)), du, found);
+  } else {
+    hn::StoreU(hn::Compress(hn::BitCast(du, v), hn::RebindMask(du, mask)), du, found);
+  }
+  return std::popcount(set);
+}
+
 std::int64_t PickMagnitudes(const float* x, std::uint32_t low, std::uint32_t high, std::uint32_t* HWY_RESTRICT found, std::int64_t& above,
                             std::int64_t n) {
   const D32 d;
@@ -244,15 +289,12 @@ std::int64_t PickMagnitudes(const float* x, std::uint32_t low, std::uint32_t hig
   auto greater = hn::Zero(d);  // -1 for each, in lanes
   std::int64_t count = 0;
   std::int64_t at = 0;
-  for (; at + kWord <= n; at += kWord) {
-    std::uint64_t word = 0;
-    for (std::int64_t k = 0; k < kWord; k += lanes) {
-      const auto magnitude = load_magnitudes(x + at + k);
-      const auto over = hn::Gt(magnitude, last);
-      greater = hn::Add(greater, hn::VecFromMask(d, over));
-      word |= bits_of_mask(d, hn::AndNot(over, hn::Gt(magnitude, below))) << k;
-    }
-    for (; word != 0; word &= word - 1) found[count++] = magnitude_of(x[at + std::countr_zero(word)]);
+  // Without a branch on what is found. There is room for whole vectors: no more was found than looked at.
+  for (; at + lanes <= n; at += lanes) {
+    const auto magnitude = load_magnitudes(x + at);
+    const auto over = hn::Gt(magnitude, last);
+    greater = hn::Add(greater, hn::VecFromMask(d, over));
+    count += store_lanes(magnitude, hn::AndNot(over, hn::Gt(magnitude, below)), found + count);
   }
   std::int32_t each[hn::MaxLanes(D32())];
   hn::StoreU(greater, d, each);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace crucible::simd {
@@ -26,7 +27,8 @@ MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_
 std::int64_t mark_below(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* marks, std::int64_t n) noexcept;
 
 // A cut through magnitudes: what is above lies inside, and so do the first `ties` elements of exactly that magnitude. The walk over a
-// span takes the ties that it passes from the number.
+// span takes the ties that it passes from the number, unless that is kAllTies or used up.
+inline constexpr std::int64_t kAllTies = std::numeric_limits<std::int64_t>::max();
 struct MagnitudeCut {
   std::uint32_t magnitude = 0xFFFFFFFFu;  // nothing reaches this one
   std::int64_t ties = 0;

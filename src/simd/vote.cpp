@@ -32,6 +32,16 @@ struct VoteCall {
   VoteCounts* counts = nullptr;
 };
 
+// What the sum of the winners' values is multiplied by.
+inline double share_of_winners(const VoteCall& c, double weights) {
+  switch (c.divide) {
+    case Divide::kNot: return c.factor;
+    case Divide::kUnlessTiny: return c.factor / (std::abs(weights) <= c.limit ? 1.0 : weights);
+    case Divide::kByAtLeast: return c.factor / (weights > c.limit ? weights : c.limit);
+  }
+  return c.factor;
+}
+
 }  // namespace crucible::simd
 #endif
 
@@ -55,35 +65,39 @@ HWY_INLINE double wide(float v) { return static_cast<double>(v); }
 template <Ballot kBallot>
 HWY_INLINE float vote_one(float base, const float* const* x, std::int64_t models, const VoteCall& c, std::int64_t i) {
   const auto value = [&](std::int64_t j) { return kBallot == Ballot::kScaled ? c.scales[j] * wide(x[j][i]) : wide(x[j][i]) - wide(base); };
-  double sum = 0;
-  bool plus = false;
-  bool minus = false;
-  for (std::int64_t j = 0; j < models; ++j) {
-    const double v = value(j);
-    sum += v;
-    plus = plus || v > 0;
-    minus = minus || v < 0;
-  }
+  double sum = value(0);
+  for (std::int64_t j = 1; j < models; ++j) sum += value(j);
   const bool up = c.zero_is_plus ? sum >= 0 : sum > 0;
   double mixed = 0;
-  double divisor = 0;
+  double weights = 0;
+  bool any_lost = false;
   for (std::int64_t j = 0; j < models; ++j) {
     const double v = value(j);
     const bool votes = v > 0 || v < 0;
     const bool wins = up ? v > 0 : v < 0;
     if (wins) {
       mixed += kBallot == Ballot::kScaled ? v : c.weights[j] * v;
-      divisor += c.weights[j];
+      weights += c.weights[j];
     }
+    any_lost = any_lost || (votes && !wins);
     c.counts->votes[static_cast<std::size_t>(j)] += votes ? 1 : 0;
     c.counts->votes_lost[static_cast<std::size_t>(j)] += votes && !wins ? 1 : 0;
   }
-  c.counts->conflicts += plus && minus ? 1 : 0;
-  if (c.divide == Divide::kUnlessTiny) mixed /= (divisor < 0 ? -divisor : divisor) <= c.limit ? 1.0 : divisor;
-  if (c.divide == Divide::kByAtLeast) mixed /= divisor > c.limit ? divisor : c.limit;
-  mixed *= c.factor;
+  c.counts->conflicts += any_lost ? 1 : 0;
+  mixed *= share_of_winners(c, weights);
   if (std::isnan(sum)) mixed = sum;  // a NaN is on no side; dropping it would hide a damaged input
   return mixed == 0 ? base : static_cast<float>(wide(base) + mixed);
+}
+
+// shares[set] for the set of the winners, whose bit j stands for model j.
+template <int kModels>
+HWY_INLINE V share_of(const hn::Mask<D>* wins, const V* shares) {
+  if constexpr (kModels == 0) {
+    return shares[0];
+  } else {
+    return hn::IfThenElse(wins[kModels - 1], share_of<kModels - 1>(wins, shares + (std::size_t{1} << (kModels - 1))),
+                          share_of<kModels - 1>(wins, shares));
+  }
 }
 
 // kModels models, or any number where it is 0: the numbers of a few stay in registers.
@@ -95,27 +109,37 @@ HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t
   const DCount di;
   constexpr bool kAny = kModels == 0;
   constexpr std::size_t kHeld = kAny ? 1 : kModels;
+  constexpr std::size_t kSets = std::size_t{1} << kModels;  // of winners
   const std::int64_t models = kAny ? any_models : kModels;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const V zero = hn::Zero(d);
   const V minus_zero = hn::Set(d, -0.0);
-  const V limit = hn::Set(d, c.limit);
-  const V factor = hn::Set(d, c.factor);
-  const Divide divide = c.divide;
   const bool zero_is_plus = c.zero_is_plus;
-  V held[kHeld], scale[kHeld], weight[kHeld];
+  V held[kHeld], scale[kHeld], weight[kHeld], shares[kSets];
   const float* from[kHeld];
   for (std::size_t j = 0; j < static_cast<std::size_t>(kModels); ++j) {
     from[j] = x[j];
     scale[j] = hn::Set(d, kBallot == Ballot::kScaled ? c.scales[j] : 1.0);
     weight[j] = hn::Set(d, c.weights[j]);
   }
+  for (std::size_t set = 0; set < kSets && !kAny; ++set) {
+    double weights = 0;
+    for (std::size_t j = 0; j < static_cast<std::size_t>(kModels); ++j) weights += (set >> j & 1) != 0 ? c.weights[j] : 0.0;
+    shares[set] = hn::Set(d, share_of_winners(c, weights));
+  }
   // Lanes of counts, as -1 for each.
   VCount conflicts = hn::Zero(di), won[kHeld], lost[kHeld];
   for (std::size_t j = 0; j < kHeld; ++j) won[j] = lost[j] = conflicts;
-  // In blocks, and in two loops: the division waits for all of the count, and the processor sees no further than a few elements ahead.
+  // Where the winners share by a division, it waits for all of the count, and the processor sees no further than a few elements ahead: so
+  // in blocks, and in two loops.
   double mixed_of[kBlock];
-  double divisor_of[kBlock];
+  double weights_of[kBlock];
+  const auto write = [&](std::int64_t at, V mixed) HWY_ATTR {
+    const V b = hn::PromoteTo(d, hn::LoadU(df, base + at));
+    // Where nothing moves the base stays as it is, its sign of zero included.
+    const V moved = hn::IfThenElse(hn::Eq(mixed, zero), b, hn::Add(b, mixed));
+    hn::StoreU(hn::DemoteTo(df, moved), df, out + at);
+  };
   std::int64_t i = 0;
   // Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
   constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
@@ -127,8 +151,9 @@ HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t
         if constexpr (kBallot == Ballot::kDifferences) return hn::Sub(v, hn::PromoteTo(d, hn::LoadU(df, base + i + k)));
         return hn::Mul(kAny ? hn::Set(d, c.scales[j]) : scale[j], v);
       };
-      V sum = zero;
-      for (std::int64_t j = 0; j < models; ++j) {
+      V sum = value(0);
+      if constexpr (!kAny) held[0] = sum;
+      for (std::int64_t j = 1; j < models; ++j) {
         const V v = value(j);
         if constexpr (!kAny) held[j] = v;
         sum = hn::Add(sum, v);
@@ -136,10 +161,10 @@ HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t
       const auto up = zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
       // Turned by this sign, the winners are what lies above zero.
       const V turn = hn::IfThenZeroElse(up, minus_zero);
-      auto any_won = hn::Lt(zero, zero);
-      auto any_lost = any_won;
+      hn::Mask<D> winners[kHeld];
+      auto any_lost = hn::Lt(zero, zero);
       V mixed = zero;
-      V divisor = zero;
+      V weights = zero;
       for (std::int64_t j = 0; j < models; ++j) {
         V v;
         if constexpr (kAny) {
@@ -152,33 +177,37 @@ HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t
         const auto loses = hn::Lt(turned, zero);
         const V w = kAny ? hn::Set(d, c.weights[j]) : weight[j];
         mixed = hn::Add(mixed, hn::IfThenElseZero(wins, kBallot == Ballot::kScaled ? v : hn::Mul(w, v)));
-        divisor = hn::Add(divisor, hn::IfThenElseZero(wins, w));
-        any_won = hn::Or(any_won, wins);
         any_lost = hn::Or(any_lost, loses);
         if constexpr (kAny) {
+          weights = hn::Add(weights, hn::IfThenElseZero(wins, w));
           const auto losing = static_cast<std::int64_t>(hn::CountTrue(d, loses));
           c.counts->votes[static_cast<std::size_t>(j)] += losing + static_cast<std::int64_t>(hn::CountTrue(d, wins));
           c.counts->votes_lost[static_cast<std::size_t>(j)] += losing;
         } else {
+          winners[j] = wins;
           won[j] = hn::Add(won[j], hn::VecFromMask(di, hn::RebindMask(di, wins)));
           lost[j] = hn::Add(lost[j], hn::VecFromMask(di, hn::RebindMask(di, loses)));
         }
       }
-      conflicts = hn::Add(conflicts, hn::VecFromMask(di, hn::RebindMask(di, hn::And(any_won, any_lost))));
+      conflicts = hn::Add(conflicts, hn::VecFromMask(di, hn::RebindMask(di, any_lost)));
+      if constexpr (!kAny) mixed = hn::Mul(mixed, share_of<kModels>(winners, shares));
       // A NaN is on no side; dropping it would hide a damaged input.
-      hn::StoreU(hn::IfThenElse(hn::IsNaN(sum), sum, mixed), d, mixed_of + k);
-      hn::StoreU(divisor, d, divisor_of + k);
+      mixed = hn::IfThenElse(hn::IsNaN(sum), sum, mixed);
+      if constexpr (kAny) {
+        hn::StoreU(mixed, d, mixed_of + k);
+        hn::StoreU(weights, d, weights_of + k);
+      } else {
+        write(i + k, mixed);
+      }
     }
-    for (std::int64_t k = 0; k < block; k += lanes) {
-      V mixed = hn::LoadU(d, mixed_of + k);
-      const V divisor = hn::LoadU(d, divisor_of + k);
-      if (divide == Divide::kUnlessTiny) mixed = hn::Div(mixed, hn::IfThenElse(hn::Le(hn::Abs(divisor), limit), hn::Set(d, 1.0), divisor));
-      if (divide == Divide::kByAtLeast) mixed = hn::Div(mixed, hn::IfThenElse(hn::Gt(divisor, limit), divisor, limit));
-      mixed = hn::Mul(mixed, factor);
-      const V b = hn::PromoteTo(d, hn::LoadU(df, base + i + k));
-      // Where nothing moves the base stays as it is, its sign of zero included.
-      const V moved = hn::IfThenElse(hn::Eq(mixed, zero), b, hn::Add(b, mixed));
-      hn::StoreU(hn::DemoteTo(df, moved), df, out + i + k);
+    for (std::int64_t k = 0; kAny && k < block; k += lanes) {
+      V divisor = hn::LoadU(d, weights_of + k);
+      const V limit = hn::Set(d, c.limit);
+      if (c.divide == Divide::kUnlessTiny) divisor = hn::IfThenElse(hn::Le(hn::Abs(divisor), limit), hn::Set(d, 1.0), divisor);
+      if (c.divide == Divide::kByAtLeast) divisor = hn::IfThenElse(hn::Gt(divisor, limit), divisor, limit);
+      V share = hn::Set(d, c.factor);
+      if (c.divide != Divide::kNot) share = hn::Div(share, divisor);
+      write(i + k, hn::Mul(hn::LoadU(d, mixed_of + k), share));
     }
     i += block;
   }
@@ -204,7 +233,6 @@ HWY_INLINE void vote(const float* base, const float* const* x, std::int64_t mode
     case 1: return vote_some<kBallot, 1>(base, x, models, c, out, n);
     case 2: return vote_some<kBallot, 2>(base, x, models, c, out, n);
     case 3: return vote_some<kBallot, 3>(base, x, models, c, out, n);
-    case 4: return vote_some<kBallot, 4>(base, x, models, c, out, n);
     default: return vote_some<kBallot, 0>(base, x, models, c, out, n);
   }
 }

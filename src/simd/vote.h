@@ -8,7 +8,7 @@ namespace crucible::simd {
 
 // What a vote counted.
 struct VoteCounts {
-  std::int64_t conflicts = 0;          // elements with votes on both sides
+  std::int64_t conflicts = 0;          // elements with a losing vote, so with votes on both sides
   std::span<std::int64_t> votes;       // per model: non-zero values
   std::span<std::int64_t> votes_lost;  // per model: of those, on the losing side
 };
@@ -21,13 +21,14 @@ struct Election {
   double factor = 1;                // lambda
   bool zero_is_plus = true;         // which side wins where the votes cancel
 };
-// s = sum_i W_i; the winning side is + when s > 0, or s = 0 and zero_is_plus; out = base + factor * (sum of W_i on the winning side) [/ sum
-// of their weights]. NaN where s is NaN. n elements, all in f64, rounded once.
+// s = sum_i W_i; the winning side is + when s > 0, or s = 0 and zero_is_plus; out = base + (sum of W_i on the winning side) * (factor [/
+// sum of their weights]). NaN where s is NaN. n elements, all in f64, rounded once.
 void elect(const float* base, std::span<const float* const> x, const Election& election, float* out, std::int64_t n,
            VoteCounts& counts) noexcept;
 
 // s = sum_i (x_i - base); the winning side is + when s >= 0;
-// out = base + (sum of weights[i] * (x_i - base) of the winners) / max(sum of their weights, floor). NaN where s is NaN. In f64, as above.
+// out = base + (sum of weights[i] * (x_i - base) of the winners) * (1 / max(sum of their weights, floor)). NaN where s is NaN. In f64, as
+// above.
 void merge_majority(const float* base, std::span<const float* const> x, std::span<const double> weights, double floor, float* out,
                     std::int64_t n, VoteCounts& counts) noexcept;
 

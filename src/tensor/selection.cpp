@@ -191,9 +191,8 @@ void RankCut::see_ties(std::span<const std::uint64_t> each, std::int64_t first, 
 }
 
 std::int64_t RankCut::ties_to_take(std::int64_t tile) const noexcept {
-  constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
-  if (last_tile_ < 0) return take_equal_ > 0 ? kAll : 0;
-  return tile < last_tile_ ? kAll : tile == last_tile_ ? ties_of_last_ : 0;
+  if (last_tile_ < 0) return take_equal_ > 0 ? simd::kAllTies : 0;
+  return tile < last_tile_ ? simd::kAllTies : tile == last_tile_ ? ties_of_last_ : 0;
 }
 
 std::int64_t share_of(double share, std::int64_t n) noexcept {

@@ -152,22 +152,21 @@ TEST(Simd, Elect) {
     simd::elect(in.base.data(), in.pointers, election, got.data(), n, counts);
     for (std::size_t i = 0; i < want.size(); ++i) {
       double sum = 0, mixed = 0, divisor = 0;
-      bool plus = false, minus = false;
+      bool any_lost = false;
       for (std::size_t m = 0; m < models; ++m) sum += in.scales[m] * d(in.x[m][i]);
       for (std::size_t m = 0; m < models; ++m) {
         const double w = in.scales[m] * d(in.x[m][i]);
-        plus = plus || w > 0;
-        minus = minus || w < 0;
         const bool wins = sum >= 0 ? w > 0 : w < 0;
         if (w > 0 || w < 0) ++want_votes[m];
         if ((w > 0 || w < 0) && !wins) ++want_lost[m];
+        any_lost = any_lost || ((w > 0 || w < 0) && !wins);
         if (!wins) continue;
         mixed += w;
         divisor += in.weights[m];
       }
-      conflicts += plus && minus ? 1 : 0;
-      if (election.normalize && divisor != 0) mixed /= divisor;
-      mixed = std::isnan(sum) ? sum : mixed * election.factor;
+      conflicts += any_lost ? 1 : 0;
+      mixed *= election.normalize && divisor != 0 ? election.factor / divisor : election.factor;
+      if (std::isnan(sum)) mixed = sum;
       want[i] = mixed == 0 ? in.base[i] : static_cast<float>(d(in.base[i]) + mixed);
     }
     EXPECT_EQ(result_bits(got), result_bits(want));
