@@ -7,11 +7,21 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <utility>
 
 namespace crucible {
 
 class PageBuffer {
  public:
+  PageBuffer() = default;
+  PageBuffer(PageBuffer&& other) noexcept { *this = std::move(other); }
+  PageBuffer& operator=(PageBuffer&& other) noexcept {
+    bytes_ = std::move(other.bytes_);
+    capacity_ = std::exchange(other.capacity_, 0);
+    data_ = std::exchange(other.data_, nullptr);
+    return *this;
+  }
+
   // Room for `size` bytes that stand at `file_offset` of their file. Bytes of an earlier call are gone.
   std::byte* place(std::int64_t file_offset, std::int64_t size) {
     const std::int64_t within = file_offset % kPage;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "io/page_buffer.h"
 #include "methods/kernel.h"
 #include "plan/plan.h"
 
@@ -53,6 +54,10 @@ class TileSink {
  public:
   virtual ~TileSink() = default;
   virtual void write(const Job& job, int file, std::int64_t offset, const void* data, std::size_t size) = 0;
+  // The same, of what stands at the place of a buffer; the sink may keep it and leave another one, and then write later.
+  virtual void write(const Job& job, int file, std::int64_t offset, PageBuffer& bytes, std::size_t size) {
+    write(job, file, offset, static_cast<const void*>(bytes.data()), size);
+  }
 };
 
 // What happened to one job.

@@ -16,6 +16,7 @@
 #include "checkpoint/companions.h"
 #include "io/file.h"
 #include "io/page_buffer.h"
+#include "io/write_turns.h"
 #include "run/content_hash.h"
 #include "run/tensor_hash.h"
 
@@ -28,9 +29,13 @@ class FileSink final : public TileSink {
  public:
   FileSink(const Plan& plan, OutputFolder& folder) : hashes_(plan) {
     for (const PlanFile& file : plan.files) {
-      files_.push_back(std::make_unique<Output>(folder.create(file.name, file.bytes), file.bytes));
+      files_.push_back(std::make_unique<Output>(folder.create(file.name, file.bytes), file.bytes, spare_));
       put(*files_.back(), 0, file.header.data(), file.header.size());
     }
+  }
+  void write(const Job& job, int file, std::int64_t offset, PageBuffer& bytes, std::size_t size) override {
+    hashes_.add(job, offset, bytes.data(), size);
+    files_[static_cast<std::size_t>(file)]->turns.write(offset, bytes, size);
   }
   void write(const Job& job, int file, std::int64_t offset, const void* data, std::size_t size) override {
     hashes_.add(job, offset, data, size);
@@ -56,14 +61,18 @@ class FileSink final : public TileSink {
  private:
   // Write-back is asked for in pieces of this size, once they are full: the disk works while the merge does, in long writes.
   static constexpr std::int64_t kWindow = std::int64_t{16} << 20;
+  static constexpr std::size_t kMostWaiting = 2;
 
   struct Output {
-    Output(std::unique_ptr<WriteFile> f, std::int64_t bytes)
-        : file(std::move(f)), left(static_cast<std::size_t>(ceil_div(bytes, kWindow))) {
+    Output(std::unique_ptr<WriteFile> f, std::int64_t bytes, SpareBuffers& spare)
+        : file(std::move(f)),
+          left(static_cast<std::size_t>(ceil_div(bytes, kWindow))),
+          turns([this](std::int64_t offset, const void* data, std::size_t size) { put(*this, offset, data, size); }, spare, kMostWaiting) {
       for (std::size_t w = 0; w < left.size(); ++w) left[w] = std::min(kWindow, bytes - static_cast<std::int64_t>(w) * kWindow);
     }
     std::unique_ptr<WriteFile> file;
     std::vector<std::atomic<std::int64_t>> left;  // bytes of each window that are not written yet
+    WriteTurns turns;
   };
 
   static void put(Output& out, std::int64_t offset, const void* data, std::size_t size) {
@@ -78,6 +87,7 @@ class FileSink final : public TileSink {
     }
   }
 
+  SpareBuffers spare_;
   std::vector<std::unique_ptr<Output>> files_;
   TensorHashes hashes_;
   std::atomic<std::int64_t> copied_nonfinite_{0};

@@ -1,0 +1,140 @@
+#include "io/write_turns.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <stdexcept>
+#include <thread>
+
+namespace crucible {
+namespace {
+
+constexpr std::int64_t kPiece = 100;
+
+void fill(PageBuffer& bytes, std::int64_t piece) {
+  std::memset(bytes.place(piece * kPiece, kPiece), static_cast<int>(piece % 251) + 1, kPiece);
+}
+
+// A file in memory whose writes can be held up.
+class HeldFile {
+ public:
+  explicit HeldFile(std::int64_t pieces) : bytes(static_cast<std::size_t>(pieces * kPiece)), times(static_cast<std::size_t>(pieces)) {}
+
+  WriteTurns::Write writer() {
+    return [this](std::int64_t offset, const void* data, std::size_t size) {
+      std::unique_lock lock(mutex_);
+      ++arrived_;
+      changed_.notify_all();
+      changed_.wait(lock, [this] { return !held_; });
+      if (fails) throw std::runtime_error("disk full");
+      std::memcpy(bytes.data() + offset, data, size);
+      ++times[static_cast<std::size_t>(offset / kPiece)];
+    };
+  }
+  void hold() { held_ = true; }
+  void release() {
+    const std::lock_guard lock(mutex_);
+    held_ = false;
+    changed_.notify_all();
+  }
+  void wait_for_arrivals(int number) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return arrived_ >= number; });
+  }
+  bool holds(std::int64_t piece) const {
+    const auto at = static_cast<std::size_t>(piece);
+    return times[at] == 1 && bytes[at * kPiece] == piece % 251 + 1 && bytes[at * kPiece + kPiece - 1] == piece % 251 + 1;
+  }
+
+  std::vector<std::uint8_t> bytes;
+  std::vector<int> times;  // how often each piece was written
+  bool fails = false;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool held_ = false;
+  int arrived_ = 0;
+};
+
+TEST(WriteTurns, WritesEverythingOnce) {
+  constexpr std::int64_t kPieces = 4000;
+  HeldFile file(kPieces);
+  SpareBuffers spare;
+  WriteTurns turns(file.writer(), spare, 2);
+  std::atomic<std::int64_t> next{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        PageBuffer bytes;
+        for (std::int64_t piece = next++; piece < kPieces; piece = next++) {
+          fill(bytes, piece);
+          turns.write(piece * kPiece, bytes, kPiece);
+        }
+      });
+    }
+  }
+  for (std::int64_t piece = 0; piece < kPieces; ++piece) EXPECT_TRUE(file.holds(piece)) << piece;
+}
+
+TEST(WriteTurns, WhoeverComesWhileAnotherWritesGoesOn) {
+  HeldFile file(4);
+  SpareBuffers spare;
+  WriteTurns turns(file.writer(), spare, 2);
+  file.hold();
+  std::jthread first([&] {
+    PageBuffer bytes;
+    fill(bytes, 0);
+    turns.write(0, bytes, kPiece);
+  });
+  file.wait_for_arrivals(1);
+  PageBuffer bytes;
+  for (std::int64_t piece : {1, 2}) {
+    fill(bytes, piece);
+    const std::byte* mine = bytes.data();
+    turns.write(piece * kPiece, bytes, kPiece);  // returns, though nothing can be written
+    EXPECT_NE(bytes.data(), mine);
+  }
+  // No more than two wait: the next one writes itself.
+  std::jthread beside([&] {
+    PageBuffer other;
+    fill(other, 3);
+    turns.write(3 * kPiece, other, kPiece);
+  });
+  file.wait_for_arrivals(2);
+  file.release();
+  first.join();
+  beside.join();
+  for (std::int64_t piece = 0; piece < 4; ++piece) EXPECT_TRUE(file.holds(piece)) << piece;
+  EXPECT_NE(spare.take().data(), nullptr);  // one of those that waited
+}
+
+TEST(WriteTurns, AFailureEndsTheTurn) {
+  HeldFile file(3);
+  SpareBuffers spare;
+  WriteTurns turns(file.writer(), spare, 2);
+  file.hold();
+  std::jthread first([&] {
+    PageBuffer bytes;
+    fill(bytes, 0);
+    EXPECT_THROW(turns.write(0, bytes, kPiece), std::runtime_error);
+  });
+  file.wait_for_arrivals(1);
+  PageBuffer bytes;
+  fill(bytes, 1);
+  turns.write(kPiece, bytes, kPiece);
+  file.fails = true;
+  file.release();
+  first.join();
+  file.fails = false;
+  fill(bytes, 2);
+  turns.write(2 * kPiece, bytes, kPiece);
+  EXPECT_TRUE(file.holds(2));
+  EXPECT_EQ(file.times[1], 0);  // it waited for the thread that failed
+}
+
+}  // namespace
+}  // namespace crucible
