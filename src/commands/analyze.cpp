@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -386,17 +385,17 @@ int analyze(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  app.add_option("BASE", options->base, "a model folder, a .safetensors file, or the id of a model in the local Hub cache")->required();
-  app.add_option("MODEL", options->models, "models made from the base; without any, the tensors of BASE are described");
-  app.add_flag("--json", options->json, "print as JSON, every tensor included");
-  app.add_flag("--tensors", options->tensors, "describe every tensor");
-  app.add_flag("--rank", options->rank,
-               "also the stable rank of every matrix of the base and of the task vectors, of up to 2^26 elements, and the effective rank "
-               "where a side is at most 512; slow");
-  app.add_option("--filter", options->filter, "only tensors whose name matches; * stands for any characters");
-  declare_thread_options(app, options->run);
+  line.option("BASE", options->base, "a model folder, a .safetensors file, or the id of a model in the local Hub cache").required();
+  line.option("MODEL", options->models, "models made from the base; without any, the tensors of BASE are described");
+  line.flag("--json", options->json, "print as JSON, every tensor included");
+  line.flag("--tensors", options->tensors, "describe every tensor");
+  line.flag("--rank", options->rank,
+            "also the stable rank of every matrix of the base and of the task vectors, of up to 2^26 elements, and the effective rank "
+            "where a side is at most 512; slow");
+  line.option("--filter", options->filter, "only tensors whose name matches; * stands for any characters");
+  declare_thread_options(line, options->run);
   return [options] { return analyze(*options); };
 }
 

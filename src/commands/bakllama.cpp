@@ -1,7 +1,6 @@
 // crucible bakllama: stacks layers as a configuration of mergekit's bakllama says, sources of embedding and head included.
 #include <algorithm>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/text_util.h"
@@ -143,12 +142,12 @@ int run(Options& o) {
   return run_recipe(o.front, "<bakllama>", recipe);
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<Options>();
-  app.add_option("config", o->config, "configuration (YAML) with layer_slices, embedding_source, lm_head_source")->required();
-  declare_front_end(app, o->front);
-  app.add_flag("--fp16", o->fp16, "the same as --dtype float16");
-  app.add_flag("--clone-tensors", o->clone_tensors, "no effect: tensors never share storage here")->group("Accepted, without effect");
+  line.option("config", o->config, "configuration (YAML) with layer_slices, embedding_source, lm_head_source").required();
+  declare_front_end(line, o->front);
+  line.flag("--fp16", o->fp16, "the same as --dtype float16");
+  line.flag("--clone-tensors", o->clone_tensors, "no effect: tensors never share storage here").group("Accepted, without effect");
   return [o] { return run(*o); };
 }
 

@@ -1,7 +1,6 @@
 // crucible check: is the recipe right, and do the models fit it? Reads headers only.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "commands/command.h"
@@ -27,11 +26,11 @@ int check(const MergeOptions& options, bool json) {
   return diagnostics.has_errors() ? exit_code_of(ErrorCode::kInput) : 0;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto options = std::make_shared<MergeOptions>();
   auto json = std::make_shared<bool>(false);
-  declare_merge_options(app, *options, OptionSet::kCheck);
-  app.add_flag("--json", *json, "print the findings as JSON");
+  declare_merge_options(line, *options, OptionSet::kCheck);
+  line.flag("--json", *json, "print the findings as JSON");
   return [options, json] { return check(*options, *json); };
 }
 

@@ -5,17 +5,15 @@
 #include <span>
 #include <string_view>
 
-namespace CLI {
-class App;
-}
+#include "commands/shared/command_line.h"
 
 namespace crucible {
 
 struct Command {
   std::string_view name;
   std::string_view summary;
-  // Declares the options on `app` and returns what to run once they are parsed; the result is the exit code.
-  std::function<int()> (*declare)(CLI::App& app) = nullptr;
+  // Declares the options on `line` and returns what to run once they are parsed; the result is the exit code.
+  std::function<int()> (*declare)(CommandLine& line) = nullptr;
 };
 
 std::span<const Command* const> all_commands() noexcept;

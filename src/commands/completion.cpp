@@ -1,7 +1,6 @@
 // crucible completion: scripts for bash, zsh and fish, made from the commands' own declarations.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "commands/command.h"
@@ -16,15 +15,12 @@ struct Words {
 };
 
 std::vector<Words> collect() {
+  ArgumentParser parser("crucible", {});
   std::vector<Words> all;
   for (const Command* command : all_commands()) {
-    CLI::App app;
-    command->declare(app);
-    Words words{std::string(command->name), std::string(command->summary), {}};
-    for (const CLI::Option* option : app.get_options()) {
-      for (const std::string& name : option->get_lnames()) words.options.emplace_back("--" + name, option->get_description());
-    }
-    all.push_back(std::move(words));
+    CommandLine line = parser.command(command->name, command->summary);
+    command->declare(line);
+    all.push_back({std::string(command->name), std::string(command->summary), line.long_options()});
   }
   return all;
 }
@@ -96,9 +92,9 @@ std::string fish_script() {
   return out;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto shell = std::make_shared<std::string>();
-  app.add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  line.option("shell", *shell, "bash, zsh or fish").required().one_of({"bash", "zsh", "fish"});
   return [shell] {
     std::fputs((*shell == "bash" ? bash_script() : *shell == "zsh" ? zsh_script() : fish_script()).c_str(), stdout);
     return 0;

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -217,19 +216,19 @@ int diff(const Options& options) {
   return answer.equal ? 0 : 1;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  app.add_option("A", options->a, "a model folder, a .safetensors file, or the id of a model in the local Hub cache")->required();
-  app.add_option("B", options->b, "the other one")->required();
-  app.add_flag("--json", options->json, "print as JSON, every tensor included");
-  app.add_flag("--all", options->all, "list every tensor that differs, not the first twenty");
-  app.add_option("--filter", options->filter, "only tensors whose name matches; * stands for any characters");
-  app.add_option("--tolerance", options->tolerance,
-                 "count a tensor as equal when ||A - B|| is at most this share of ||A||, whatever its type (default: bytes must be equal)")
-      ->check(CLI::NonNegativeNumber);
-  app.add_flag("--config", options->config, "differences of config.json make the models different too; without it they are only shown");
-  declare_thread_options(app, options->run);
-  app.footer("Exit codes: 0 equal, 1 different, 2 wrong input, 3 the run failed.");
+  line.option("A", options->a, "a model folder, a .safetensors file, or the id of a model in the local Hub cache").required();
+  line.option("B", options->b, "the other one").required();
+  line.flag("--json", options->json, "print as JSON, every tensor included");
+  line.flag("--all", options->all, "list every tensor that differs, not the first twenty");
+  line.option("--filter", options->filter, "only tensors whose name matches; * stands for any characters");
+  line.option("--tolerance", options->tolerance,
+              "count a tensor as equal when ||A - B|| is at most this share of ||A||, whatever its type (default: bytes must be equal)")
+      .non_negative();
+  line.flag("--config", options->config, "differences of config.json make the models different too; without it they are only shown");
+  declare_thread_options(line, options->run);
+  line.footer("Exit codes: 0 equal, 1 different, 2 wrong input, 3 the run failed.");
   return [options] { return diff(*options); };
 }
 

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <map>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -202,11 +201,11 @@ int inspect(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  app.add_option("path", options->path, "a model folder, a .safetensors file, or the id of a model in the local Hub cache")->required();
-  app.add_flag("--json", options->json, "print as JSON, every tensor included");
-  app.add_flag("--tensors", options->tensors, "list every tensor, with its role and the reason");
+  line.option("path", options->path, "a model folder, a .safetensors file, or the id of a model in the local Hub cache").required();
+  line.flag("--json", options->json, "print as JSON, every tensor included");
+  line.flag("--tensors", options->tensors, "list every tensor, with its role and the reason");
   return [options] { return inspect(*options); };
 }
 

@@ -1,16 +1,14 @@
 // crucible layershuffle: a model whose layers are drawn at random from others.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/shuffle_command.h"
 
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<ShuffleOptions>();
-  declare_front_end(app, o->front, "--model-dir");  // --model is a model here
-  declare_shuffle(app, *o);
+  declare_front_end(line, o->front, "--model-dir");  // --model is a model here
+  declare_shuffle(line, *o);
   return [o] { return run_shuffle(*o, "<crucible layershuffle>"); };
 }
 

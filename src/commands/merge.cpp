@@ -1,17 +1,15 @@
 // crucible merge: the main job.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/merge_options.h"
 
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto options = std::make_shared<MergeOptions>();
   auto target = std::make_shared<std::string>();
-  declare_merge_options(app, *options, OptionSet::kRun);
-  app.add_option("out", *target, "folder to write the merged model to")->required();
+  declare_merge_options(line, *options, OptionSet::kRun);
+  line.option("out", *target, "folder to write the merged model to").required();
   return [options, target] { return merge_into(*options, *target); };
 }
 

@@ -1,6 +1,4 @@
 // crucible mergekit-layershuffle: mergekit 0.1.4's own command line.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/mergekit_options.h"
 #include "commands/shared/shuffle_command.h"
@@ -13,15 +11,15 @@ struct Options {
   MergekitOptions mergekit;
 };
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<Options>();
   FrontEnd& front = o->shuffle.front;
-  app.add_option("out", front.out, "folder to write the model to")->required();
-  declare_shuffle(app, o->shuffle);
-  app.add_flag("--print-yaml", front.print_recipe, "print the recipe, then go on");
-  app.add_option("--write-yaml", front.write_recipe, "file to write the recipe to");
-  app.add_flag("--dry-run", front.dry_run, "write no model");
-  declare_mergekit_options(app, o->mergekit, "--model-dir");
+  line.option("out", front.out, "folder to write the model to").required();
+  declare_shuffle(line, o->shuffle);
+  line.flag("--print-yaml", front.print_recipe, "print the recipe, then go on");
+  line.option("--write-yaml", front.write_recipe, "file to write the recipe to");
+  line.flag("--dry-run", front.dry_run, "write no model");
+  declare_mergekit_options(line, o->mergekit, "--model-dir");
   return [o] {
     apply_mergekit_options(o->mergekit);
     o->shuffle.front.merge = o->mergekit.merge;

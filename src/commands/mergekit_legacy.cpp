@@ -1,6 +1,4 @@
 // crucible mergekit-legacy: mergekit 0.1.4's own command line.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/legacy_command.h"
 #include "commands/shared/mergekit_options.h"
@@ -13,13 +11,13 @@ struct Options {
   MergekitOptions mergekit;
 };
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<Options>();
-  app.add_option("out", o->legacy.front.out, "folder to write the model to")->required();
-  declare_legacy(app, o->legacy);
-  app.add_flag("--print-yaml", o->legacy.front.print_recipe, "print the recipe, then go on");
-  declare_mergekit_options(app, o->mergekit);
-  declare_without_effect(app, o->mergekit, "--int8-mask", "masks change no result");
+  line.option("out", o->legacy.front.out, "folder to write the model to").required();
+  declare_legacy(line, o->legacy);
+  line.flag("--print-yaml", o->legacy.front.print_recipe, "print the recipe, then go on");
+  declare_mergekit_options(line, o->mergekit);
+  declare_without_effect(line, o->mergekit, "--int8-mask", "masks change no result");
   return [o] {
     apply_mergekit_options(o->mergekit);
     o->legacy.front.merge = o->mergekit.merge;

@@ -1,6 +1,4 @@
 // crucible mergekit-multi: mergekit 0.1.4's own command line.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/mergekit_options.h"
 #include "commands/shared/multi_run.h"
@@ -13,13 +11,13 @@ struct Options {
   MergekitOptions mergekit;
 };
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<Options>();
-  app.add_option("config", o->mergekit.merge.recipe, "file of recipes with `---` between them, each but one with a `name`")->required();
-  app.add_option("--out-path", o->multi.out, "folder for the document without a name");
-  app.add_option("--intermediate-dir,-I", o->multi.intermediate_dir, "folder for the outputs of the documents with a name")->required();
-  app.add_flag("--lazy,!--no-lazy", o->multi.reuse, "do not merge again what a record says is done (default on)");
-  declare_mergekit_options(app, o->mergekit);
+  line.option("config", o->mergekit.merge.recipe, "file of recipes with `---` between them, each but one with a `name`").required();
+  line.option("--out-path", o->multi.out, "folder for the document without a name");
+  line.option("--intermediate-dir,-I", o->multi.intermediate_dir, "folder for the outputs of the documents with a name").required();
+  line.flag("--lazy,!--no-lazy", o->multi.reuse, "do not merge again what a record says is done (default on)");
+  declare_mergekit_options(line, o->mergekit);
   return [o] {
     apply_mergekit_options(o->mergekit);
     o->multi.merge = o->mergekit.merge;

@@ -1,6 +1,4 @@
 // crucible mergekit-pytorch: mergekit 0.1.4's own command line.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/mergekit_options.h"
 #include "commands/shared/raw_run.h"
@@ -13,12 +11,12 @@ struct Options {
   MergekitOptions mergekit;
 };
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<Options>();
-  app.add_option("config", o->mergekit.merge.recipe, "recipe with merge_method, models, base_model, parameters, dtype")->required();
-  app.add_option("out", o->raw.out, "folder to write the merged weights to")->required();
-  declare_raw(app, o->raw);
-  declare_mergekit_options(app, o->mergekit);
+  line.option("config", o->mergekit.merge.recipe, "recipe with merge_method, models, base_model, parameters, dtype").required();
+  line.option("out", o->raw.out, "folder to write the merged weights to").required();
+  declare_raw(line, o->raw);
+  declare_mergekit_options(line, o->mergekit);
   return [o] {
     apply_mergekit_options(o->mergekit);
     o->raw.merge = o->mergekit.merge;

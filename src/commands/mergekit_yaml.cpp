@@ -1,6 +1,4 @@
 // crucible mergekit-yaml: mergekit 0.1.4's own command line. What has a meaning here is honoured; for the rest one line says why not.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/mergekit_options.h"
 
@@ -12,11 +10,11 @@ struct Options {
   std::string out;
 };
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<Options>();
-  app.add_option("config", o->mergekit.merge.recipe, "recipe file (YAML)")->required();
-  app.add_option("out", o->out, "folder to write the merged model to")->required();
-  declare_mergekit_options(app, o->mergekit);
+  line.option("config", o->mergekit.merge.recipe, "recipe file (YAML)").required();
+  line.option("out", o->out, "folder to write the merged model to").required();
+  declare_mergekit_options(line, o->mergekit);
   return [o] {
     apply_mergekit_options(o->mergekit);
     return merge_into(o->mergekit.merge, o->out);

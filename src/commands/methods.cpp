@@ -1,7 +1,6 @@
 // crucible methods: the methods and their parameters, from the field tables.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/text_util.h"
@@ -62,11 +61,11 @@ int show(const std::string& name, bool json) {
   return 0;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto name = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
-  app.add_option("name", *name, "one method: formula, parameters, ranges, defaults, example");
-  app.add_flag("--json", *json, "print as JSON");
+  line.option("name", *name, "one method: formula, parameters, ranges, defaults, example");
+  line.flag("--json", *json, "print as JSON");
   return [name, json] { return show(*name, *json); };
 }
 

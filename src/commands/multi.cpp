@@ -1,23 +1,21 @@
 // crucible multi: several merges in one file, some made of the outputs of others.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/multi_run.h"
 
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<MultiOptions>();
   auto again = std::make_shared<bool>(false);
-  app.add_option("config", o->merge.recipe, "file of recipes with `---` between them, each but one with a `name`; - reads standard input")
-      ->required();
-  app.add_option("--out-path,--out", o->out, "folder for the document without a name");
-  app.add_option("--intermediate-dir,-I", o->intermediate_dir, "folder that keeps the outputs of the documents with a name");
-  app.add_flag("--keep", o->keep, "keep these outputs beside the result (default: they are removed at the end)");
-  app.add_flag("--again", *again, "merge every document, though a record says that it is done");
-  app.add_flag("--dry-run", o->dry_run, "show the plan of every document and write no model");
-  declare_options_of_set(app, o->merge, OptionSet::kRun);
+  line.option("config", o->merge.recipe, "file of recipes with `---` between them, each but one with a `name`; - reads standard input")
+      .required();
+  line.option("--out-path,--out", o->out, "folder for the document without a name");
+  line.option("--intermediate-dir,-I", o->intermediate_dir, "folder that keeps the outputs of the documents with a name");
+  line.flag("--keep", o->keep, "keep these outputs beside the result (default: they are removed at the end)");
+  line.flag("--again", *again, "merge every document, though a record says that it is done");
+  line.flag("--dry-run", o->dry_run, "show the plan of every document and write no model");
+  declare_options_of_set(line, o->merge, OptionSet::kRun);
   return [o, again] {
     o->reuse = !*again;
     return run_multi(*o);

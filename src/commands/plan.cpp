@@ -1,7 +1,6 @@
 // crucible plan: what a merge would do, in full, without doing it.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -70,17 +69,17 @@ int show(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  declare_merge_options(app, options->merge, OptionSet::kCheck);
-  app.add_flag("--json", options->json, "print the plan as JSON");
-  app.add_option("--explain", options->explain, "tensor name or pattern (*): where each of its numbers comes from");
-  app.add_option("--explain-parameter", options->explain_parameter,
-                 "parameter: every value it takes, where each comes from, and where it goes in the formula");
-  app.add_option("--counterfactual", options->counterfactuals,
-                 "PARAM or PARAM=VALUE: merge a sample as planned and with the parameter at its neutral value (or at VALUE), and count the "
-                 "output elements that differ; reads tensor data, writes nothing (repeatable)")
-      ->take_all();
+  declare_merge_options(line, options->merge, OptionSet::kCheck);
+  line.flag("--json", options->json, "print the plan as JSON");
+  line.option("--explain", options->explain, "tensor name or pattern (*): where each of its numbers comes from");
+  line.option("--explain-parameter", options->explain_parameter,
+              "parameter: every value it takes, where each comes from, and where it goes in the formula");
+  line.option("--counterfactual", options->counterfactuals,
+              "PARAM or PARAM=VALUE: merge a sample as planned and with the parameter at its neutral value (or at VALUE), and count the "
+              "output elements that differ; reads tensor data, writes nothing (repeatable)")
+      .repeatable();
   return [options] { return show(*options); };
 }
 

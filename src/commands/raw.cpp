@@ -1,21 +1,19 @@
 // crucible raw: any weight files with tensors of equal names, merged without a config.
-#include <CLI/CLI.hpp>
-
 #include "commands/command.h"
 #include "commands/shared/raw_run.h"
 
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<RawOptions>();
-  app.add_option("config", o->merge.recipe,
-                 "recipe with merge_method, models, base_model, parameters, dtype, out_dtype; - reads standard input")
-      ->required();
-  app.add_option("out", o->out, "folder, or file that ends in .safetensors")->required();
-  app.add_flag("--dry-run", o->dry_run, "show the plan and write nothing");
-  declare_raw(app, *o);
-  declare_options_of_set(app, o->merge, OptionSet::kRun);
+  line.option("config", o->merge.recipe,
+              "recipe with merge_method, models, base_model, parameters, dtype, out_dtype; - reads standard input")
+      .required();
+  line.option("out", o->out, "folder, or file that ends in .safetensors").required();
+  line.flag("--dry-run", o->dry_run, "show the plan and write nothing");
+  declare_raw(line, *o);
+  declare_options_of_set(line, o->merge, OptionSet::kRun);
   return [o] { return run_raw(*o); };
 }
 

@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "commands/command.h"
@@ -36,11 +35,11 @@ int report(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  app.add_option("folder", options->folder, "a model folder written by crucible")->required();
-  app.add_option("--format", options->format, "html, md or json (default html)")->check(CLI::IsMember({"html", "md", "json"}));
-  app.add_option("--output,-o", options->output, "file to write; without it, or with -, to the terminal");
+  line.option("folder", options->folder, "a model folder written by crucible").required();
+  line.option("--format", options->format, "html, md or json (default html)").one_of({"html", "md", "json"});
+  line.option("--output,-o", options->output, "file to write; without it, or with -, to the terminal");
   return [options] { return report(*options); };
 }
 

@@ -1,5 +1,4 @@
 // crucible stack: layers of models put on top of one another (a passthrough merge of slices).
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/text_util.h"
@@ -17,7 +16,7 @@ struct Options {
   std::vector<std::string> layers;
   std::vector<std::string> scaled = {"o_proj", "down_proj"};
   double scale = 1;
-  CLI::Option* scale_option = nullptr;
+  Option scale_option;
   std::string embedding;
   std::string head;
 };
@@ -77,7 +76,7 @@ int run(Options& o) {
   for (const std::string& argument : o.layers) {
     auto slice = parse_layers(argument, diagnostics);
     if (!slice) continue;
-    if (!slice->scale && o.scale_option->count() > 0) slice->scale = o.scale;
+    if (!slice->scale && o.scale_option.count() > 0) slice->scale = o.scale;
     stacking.slices.push_back(std::move(*slice));
   }
   if (!o.embedding.empty()) stacking.embedding = model_argument(o.embedding, diagnostics);
@@ -88,18 +87,18 @@ int run(Options& o) {
   return run_recipe(o.front, "<crucible stack>", recipe);
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto o = std::make_shared<Options>();
-  declare_front_end(app, o->front);
-  app.add_option("--layers", o->layers,
-                 "MODEL:BEGIN-END[:scale=X]: the next layers of the output, END not included; MODEL:8- is all from 8, MODEL:5 one layer, "
-                 "MODEL alone all (repeatable, in the order of the output)")
-      ->required()
-      ->take_all();
-  o->scale_option = app.add_option("--scale", o->scale, "factor on the tensors that --scaled names, where --layers says none");
-  app.add_option("--scaled", o->scaled, "part of the names of tensors that are scaled (repeatable)")->take_all()->capture_default_str();
-  app.add_option("--embedding", o->embedding, "model whose embedding is used (default: of the first --layers)");
-  app.add_option("--head", o->head, "model whose head is used (default: of the last --layers)");
+  declare_front_end(line, o->front);
+  line.option("--layers", o->layers,
+              "MODEL:BEGIN-END[:scale=X]: the next layers of the output, END not included; MODEL:8- is all from 8, MODEL:5 one layer, "
+              "MODEL alone all (repeatable, in the order of the output)")
+      .required()
+      .repeatable();
+  o->scale_option = line.option("--scale", o->scale, "factor on the tensors that --scaled names, where --layers says none");
+  line.option("--scaled", o->scaled, "part of the names of tensors that are scaled (repeatable)").repeatable().shows_default();
+  line.option("--embedding", o->embedding, "model whose embedding is used (default: of the first --layers)");
+  line.option("--head", o->head, "model whose head is used (default: of the last --layers)");
   return [o] { return run(*o); };
 }
 

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -172,19 +171,19 @@ int verify(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CLI::App& app) {
+std::function<int()> declare(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  app.add_option("folder", options->folder,
-                 "a model folder (or the .safetensors file of `raw`) written by crucible, or with --recipe by any tool")
-      ->required();
-  auto* recipe =
-      app.add_option("--recipe", options->recipe, "judge the output of any tool: which parameters of this recipe show in its data");
-  auto* hashes = app.add_flag("--hashes-only", options->hashes_only, "check the files against the recorded hashes; look at no input")
-                     ->excludes(recipe);
-  app.add_flag("--all", options->all, "compute everything again, not a sample of a large output")->excludes(hashes)->excludes(recipe);
-  app.add_flag("--json", options->json, "print what was checked and what is wrong as JSON");
-  declare_model_option(app, options->merge);
-  declare_thread_options(app, options->merge);
+  line.option("folder", options->folder,
+              "a model folder (or the .safetensors file of `raw`) written by crucible, or with --recipe by any tool")
+      .required();
+  const Option recipe =
+      line.option("--recipe", options->recipe, "judge the output of any tool: which parameters of this recipe show in its data");
+  const Option hashes =
+      line.flag("--hashes-only", options->hashes_only, "check the files against the recorded hashes; look at no input").excludes(recipe);
+  line.flag("--all", options->all, "compute everything again, not a sample of a large output").excludes(hashes).excludes(recipe);
+  line.flag("--json", options->json, "print what was checked and what is wrong as JSON");
+  declare_model_option(line, options->merge);
+  declare_thread_options(line, options->merge);
   return [options] { return verify(*options); };
 }
 

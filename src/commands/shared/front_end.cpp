@@ -2,7 +2,6 @@
 
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/text_util.h"
@@ -22,13 +21,13 @@ void write_recipe_file(const std::string& path, const std::string& recipe) {
 
 }  // namespace
 
-void declare_front_end(CLI::App& app, FrontEnd& o, const char* model_names) {
-  app.add_option("out", o.out, "folder to write the model to")->required();
-  app.add_flag("--dry-run", o.dry_run, "show the plan and write no model");
-  app.add_flag("--print-recipe", o.print_recipe, "print the recipe and do nothing else");
-  app.add_option("--write-recipe", o.write_recipe, "file to write the recipe to");
-  app.add_option("--dtype", o.dtype, "type of the output: bfloat16, float16, float32 (default: as stored)");
-  declare_options_of_set(app, o.merge, OptionSet::kRun, model_names);
+void declare_front_end(CommandLine& line, FrontEnd& o, const char* model_names) {
+  line.option("out", o.out, "folder to write the model to").required();
+  line.flag("--dry-run", o.dry_run, "show the plan and write no model");
+  line.flag("--print-recipe", o.print_recipe, "print the recipe and do nothing else");
+  line.option("--write-recipe", o.write_recipe, "file to write the recipe to");
+  line.option("--dtype", o.dtype, "type of the output: bfloat16, float16, float32 (default: as stored)");
+  declare_options_of_set(line, o.merge, OptionSet::kRun, model_names);
 }
 
 std::optional<DType> dtype_of(const FrontEnd& o, Diagnostics& diagnostics) {

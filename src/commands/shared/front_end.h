@@ -8,10 +8,6 @@
 #include "crucible/dtype.h"
 #include "recipe/model_ref.h"
 
-namespace CLI {
-class App;
-}
-
 namespace crucible {
 
 struct FrontEnd {
@@ -25,7 +21,7 @@ struct FrontEnd {
 };
 
 // OUT, --dry-run, --print-recipe, --write-recipe, --dtype, and what all merges have. `model_names`: see declare_options_of_set.
-void declare_front_end(CLI::App& app, FrontEnd& options, const char* model_names = kModelNames);
+void declare_front_end(CommandLine& line, FrontEnd& options, const char* model_names = kModelNames);
 
 // --dtype as typed; a wrong one is an error in `diagnostics`.
 std::optional<DType> dtype_of(const FrontEnd& options, Diagnostics& diagnostics);

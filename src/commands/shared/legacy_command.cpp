@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/text_util.h"
@@ -91,7 +90,7 @@ class Writer {
     std::string out;
     if (slerp) out += fmt::format("  t: {}\n", render_number(o_.weights.front()));
     // mergekit-legacy says "normalize" to every method; only those that have it listen.
-    if (method_->global->find("normalize") || o_.normalize_option->count() > 0) out += fmt::format("  normalize: {}\n", o_.normalize);
+    if (method_->global->find("normalize") || o_.normalize_option.count() > 0) out += fmt::format("  normalize: {}\n", o_.normalize);
     return out.empty() ? out : "parameters:\n" + out;
   }
 
@@ -116,15 +115,15 @@ class Writer {
 
 }  // namespace
 
-void declare_legacy(CLI::App& app, LegacyOptions& o) {
-  app.add_option("--merge", o.models, "model to merge (repeatable)")->required()->take_all();
-  app.add_option("--density", o.densities, "share of each task vector to keep: one for all models, or one for each")->take_all();
-  app.add_option("--weight", o.weights, "weight: one for all models, or one for each (default 1); for slerp the position t")->take_all();
-  app.add_option("--method", o.method, "merge method")->capture_default_str();
-  app.add_option("--base-model", o.base, "base model");
-  o.normalize_option = app.add_flag("--normalize,!--no-normalize", o.normalize, "divide by the sum of the weights (default on)");
-  app.add_flag("--naive-count", o.naive_count, "refused: no method elects signs by counting models");
-  app.add_flag("--bf16", o.bf16, "write bfloat16");
+void declare_legacy(CommandLine& line, LegacyOptions& o) {
+  line.option("--merge", o.models, "model to merge (repeatable)").required().repeatable();
+  line.option("--density", o.densities, "share of each task vector to keep: one for all models, or one for each").repeatable();
+  line.option("--weight", o.weights, "weight: one for all models, or one for each (default 1); for slerp the position t").repeatable();
+  line.option("--method", o.method, "merge method").shows_default();
+  line.option("--base-model", o.base, "base model");
+  o.normalize_option = line.flag("--normalize,!--no-normalize", o.normalize, "divide by the sum of the weights (default on)");
+  line.flag("--naive-count", o.naive_count, "refused: no method elects signs by counting models");
+  line.flag("--bf16", o.bf16, "write bfloat16");
 }
 
 int run_legacy(LegacyOptions& o, const std::string& name) {

@@ -6,10 +6,6 @@
 
 #include "commands/shared/front_end.h"
 
-namespace CLI {
-class Option;
-}
-
 namespace crucible {
 
 struct LegacyOptions {
@@ -20,13 +16,13 @@ struct LegacyOptions {
   std::string method = "ties";
   std::string base;
   bool normalize = true;
-  CLI::Option* normalize_option = nullptr;
+  Option normalize_option;
   bool naive_count = false;
   bool bf16 = false;
 };
 
 // --merge, --density, --weight, --method, --base-model, --normalize, --naive-count, --bf16.
-void declare_legacy(CLI::App& app, LegacyOptions& options);
+void declare_legacy(CommandLine& line, LegacyOptions& options);
 
 // Writes the recipe, then goes on as `run_recipe` does. The exit code.
 int run_legacy(LegacyOptions& options, const std::string& name);

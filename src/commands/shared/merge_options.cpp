@@ -4,7 +4,6 @@
 #include <iostream>
 #include <iterator>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/text_util.h"
@@ -25,45 +24,42 @@ std::int64_t size_option(std::string_view option, const std::string& text, Diagn
 
 }  // namespace
 
-void declare_model_option(CLI::App& app, MergeOptions& o, const char* names) {
-  app.add_option(names, o.models, "ID=DIR: the folder of a model that the recipe names by id (repeatable)")->take_all();
+void declare_model_option(CommandLine& line, MergeOptions& o, const char* names) {
+  line.option(names, o.models, "ID=DIR: the folder of a model that the recipe names by id (repeatable)").repeatable();
 }
 
-void declare_thread_options(CLI::App& app, MergeOptions& o) {
-  app.add_option("--threads", o.request.threads, "worker threads (default: all processors)")->check(CLI::Range(0, 4096));
-  app.add_option("--memory", o.memory, "memory budget (default: the lesser of 2 GiB and a quarter of the machine's memory)");
-  app.add_flag("--quiet,-q", o.quiet, "print errors only");
+void declare_thread_options(CommandLine& line, MergeOptions& o) {
+  line.option("--threads", o.request.threads, "worker threads (default: all processors)").between(0, 4096);
+  line.option("--memory", o.memory, "memory budget (default: the lesser of 2 GiB and a quarter of the machine's memory)");
+  line.flag("--quiet,-q", o.quiet, "print errors only");
 }
 
-void declare_merge_options(CLI::App& app, MergeOptions& o, OptionSet set) {
-  app.add_option("recipe", o.recipe, "recipe file (YAML); - reads standard input")->required();
-  declare_options_of_set(app, o, set);
+void declare_merge_options(CommandLine& line, MergeOptions& o, OptionSet set) {
+  line.option("recipe", o.recipe, "recipe file (YAML); - reads standard input").required();
+  declare_options_of_set(line, o, set);
 }
 
-void declare_options_of_set(CLI::App& app, MergeOptions& o, OptionSet set, const char* model_names) {
-  declare_model_option(app, o, model_names);
-  app.add_option("--copy-from", o.request.copy_from,
-                 "model of the recipe whose config.json, tokenizer and other files the output gets (default: the base, else the first)");
-  app.add_option("--seed", o.request.seed, "seed of all random choices")->check(CLI::NonNegativeNumber)->capture_default_str();
-  app.add_flag("--strict", o.request.notices_are_errors, "treat notices as errors");
-  app.add_flag("--allow-unused", o.allow_unused, "parameters that the method does not use are notices, not errors");
-  app.add_flag(
-      "--allow-missing", o.allow_missing,
-      "a tensor that some models lack is merged from those that have it; the output keeps the tensors of the base (or first model)");
-  app.add_option("--out-shard-size", o.shard_size, "largest weight file: 5G, 500M, 2GiB, 5B (10^9) or bytes; 0 = one file")
-      ->capture_default_str();
-  declare_thread_options(app, o);
+void declare_options_of_set(CommandLine& line, MergeOptions& o, OptionSet set, const char* model_names) {
+  declare_model_option(line, o, model_names);
+  line.option("--copy-from", o.request.copy_from,
+              "model of the recipe whose config.json, tokenizer and other files the output gets (default: the base, else the first)");
+  line.option("--seed", o.request.seed, "seed of all random choices").non_negative().shows_default();
+  line.flag("--strict", o.request.notices_are_errors, "treat notices as errors");
+  line.flag("--allow-unused", o.allow_unused, "parameters that the method does not use are notices, not errors");
+  line.flag("--allow-missing", o.allow_missing,
+            "a tensor that some models lack is merged from those that have it; the output keeps the tensors of the base (or first model)");
+  line.option("--out-shard-size", o.shard_size, "largest weight file: 5G, 500M, 2GiB, 5B (10^9) or bytes; 0 = one file").shows_default();
+  declare_thread_options(line, o);
   if (set == OptionSet::kRun) {
-    app.add_flag("--overwrite", o.overwrite,
-                 "replace the model files of an existing output folder, in one step, once the new ones are complete");
-    app.add_flag("--hash", o.request.hash_inputs, "record a hash of all bytes of the inputs, not of headers only; reads them once more");
-    app.add_option("--counterfactual", o.request.counterfactuals,
-                   "PARAM or PARAM=VALUE: merge a sample once more with the parameter at its neutral value (or at VALUE) and count the "
-                   "output elements that differ (repeatable)")
-        ->take_all();
-    app.add_flag("--no-audit", o.no_audit,
-                 "measure nothing beyond counts and hold nothing against the plan (saves a few per cent of time)");
-    app.add_option("--cpu-level", o.cpu_level, "use no vector instructions above this level, for comparisons")->group("Testing");
+    line.flag("--overwrite", o.overwrite,
+              "replace the model files of an existing output folder, in one step, once the new ones are complete");
+    line.flag("--hash", o.request.hash_inputs, "record a hash of all bytes of the inputs, not of headers only; reads them once more");
+    line.option("--counterfactual", o.request.counterfactuals,
+                "PARAM or PARAM=VALUE: merge a sample once more with the parameter at its neutral value (or at VALUE) and count the "
+                "output elements that differ (repeatable)")
+        .repeatable();
+    line.flag("--no-audit", o.no_audit, "measure nothing beyond counts and hold nothing against the plan (saves a few per cent of time)");
+    line.option("--cpu-level", o.cpu_level, "use no vector instructions above this level, for comparisons").group("Testing");
   }
 }
 

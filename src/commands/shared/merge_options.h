@@ -4,13 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "commands/shared/command_line.h"
 #include "commands/shared/process.h"
 #include "crucible/merge.h"
 #include "plan/plan.h"
-
-namespace CLI {
-class App;
-}
 
 namespace crucible {
 
@@ -32,12 +29,12 @@ struct MergeOptions {
 
 // What a command looks at: only the recipe and headers, or also running.
 enum class OptionSet { kCheck, kRun };
-void declare_merge_options(CLI::App& app, MergeOptions& options, OptionSet set);
+void declare_merge_options(CommandLine& line, MergeOptions& options, OptionSet set);
 // The same without the recipe, for commands that take it from elsewhere. `model_names`: of the option that maps ids to folders.
 inline constexpr const char* kModelNames = "--model,--model-dir";
-void declare_options_of_set(CLI::App& app, MergeOptions& options, OptionSet set, const char* model_names = kModelNames);
-void declare_model_option(CLI::App& app, MergeOptions& options, const char* names = kModelNames);
-void declare_thread_options(CLI::App& app, MergeOptions& options);
+void declare_options_of_set(CommandLine& line, MergeOptions& options, OptionSet set, const char* model_names = kModelNames);
+void declare_model_option(CommandLine& line, MergeOptions& options, const char* names = kModelNames);
+void declare_thread_options(CommandLine& line, MergeOptions& options);
 
 // The request, once after parsing. "-" reads the recipe from standard input. Throws InputError with all that is wrong about the options.
 MergeRequest make_request(const MergeOptions& options);

@@ -7,11 +7,6 @@
 
 #include "commands/shared/merge_options.h"
 
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
-
 namespace crucible {
 
 struct MergekitOptions {
@@ -19,14 +14,14 @@ struct MergekitOptions {
   std::string transformers_cache;
   bool safe_serialization = true;
   int verbosity = 0;
-  std::vector<std::pair<std::string, CLI::Option*>> ignored;  // reason, option
+  std::vector<std::pair<std::string, Option>> ignored;  // reason, option
 };
 
 // `model_names`: of the option that maps ids to folders, which is Crucible's own.
-void declare_mergekit_options(CLI::App& app, MergekitOptions& options, const char* model_names = kModelNames);
+void declare_mergekit_options(CommandLine& line, MergekitOptions& options, const char* model_names = kModelNames);
 
 // An option that changes how mergekit computes, never what: accepted, and named with the reason when given.
-void declare_without_effect(CLI::App& app, MergekitOptions& options, const std::string& name, const std::string& reason);
+void declare_without_effect(CommandLine& line, MergekitOptions& options, const char* name, const char* reason);
 
 // Once after parsing: refuses what has no counterpart, names what has no effect, and brings the rest into `options.merge`.
 void apply_mergekit_options(MergekitOptions& options);

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "command_table.inc"
@@ -19,36 +18,31 @@ namespace {
 constexpr int kUsageExit = 2;
 
 int run_command(int argc, char** argv, const std::string& invoked_as) {
-  CLI::App app{"Merges the weights of language models, with proof that every parameter took effect."};
-  app.name("crucible");
-  app.set_version_flag("--version", std::string("crucible ") + CRUCIBLE_VERSION);
-  app.require_subcommand(1);
-  app.footer(
+  ArgumentParser parser("crucible", "Merges the weights of language models, with proof that every parameter took effect.");
+  parser.version("crucible " CRUCIBLE_VERSION);
+  parser.footer(
       "Exit codes: 0 done, 1 the answer is no (verify, diff), 2 wrong input, 3 the run failed, 130 interrupted.\n"
       "`crucible COMMAND --help` tells more.");
-  std::vector<std::pair<CLI::App*, std::function<int()>>> runs;
+  std::vector<std::pair<CommandLine, std::function<int()>>> runs;
+  std::vector<std::string> arguments;
   for (const Command* command : all_commands()) {
-    CLI::App* sub = app.add_subcommand(std::string(command->name), std::string(command->summary));
-    runs.emplace_back(sub, command->declare(*sub));
+    CommandLine line = parser.command(command->name, command->summary);
+    runs.emplace_back(line, command->declare(line));
+    // A link that carries the name of a command is that command.
+    if (command->name == invoked_as) arguments.push_back(invoked_as);
   }
-  std::vector<std::string> args;
-  for (int i = argc - 1; i > 0; --i) args.emplace_back(argv[i]);  // CLI11 takes them in reverse
-  // A link that carries the name of a command is that command.
-  for (const Command* command : all_commands()) {
-    if (command->name == invoked_as) args.push_back(invoked_as);
-  }
-  if (args.empty()) {
-    std::fputs(app.help().c_str(), stdout);
+  for (int i = 1; i < argc; ++i) arguments.emplace_back(argv[i]);
+  if (arguments.empty()) {
+    std::fputs(parser.help().c_str(), stdout);
     return kUsageExit;
   }
-  try {
-    app.parse(args);
-  } catch (const CLI::ParseError& problem) {
-    const int code = app.exit(problem);
-    return code == 0 ? 0 : kUsageExit;
+  switch (parser.parse(arguments)) {
+    case Parsed::kAnswer: return 0;
+    case Parsed::kWrong: return kUsageExit;
+    case Parsed::kCommand: break;
   }
-  for (const auto& [sub, run] : runs) {
-    if (sub->parsed()) return run();
+  for (const auto& [line, run] : runs) {
+    if (line.is_chosen()) return run();
   }
   return kUsageExit;
 }

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/text_util.h"
@@ -54,9 +53,9 @@ Recipe read_recipe(MergeRequest& request, Diagnostics& diagnostics) {
 
 }  // namespace
 
-void declare_raw(CLI::App& app, RawOptions& o) {
-  auto* both = app.add_flag("--tensor-intersection,-i", o.intersection, "leave out tensors that some models lack");
-  app.add_flag("--tensor-union,-u", o.all_of_them, "merge tensors that some models lack from the models that have them")->excludes(both);
+void declare_raw(CommandLine& line, RawOptions& o) {
+  const Option both = line.flag("--tensor-intersection,-i", o.intersection, "leave out tensors that some models lack");
+  line.flag("--tensor-union,-u", o.all_of_them, "merge tensors that some models lack from the models that have them").excludes(both);
 }
 
 int run_raw(const RawOptions& o) {

@@ -5,10 +5,6 @@
 
 #include "commands/shared/merge_options.h"
 
-namespace CLI {
-class App;
-}
-
 namespace crucible {
 
 struct RawOptions {
@@ -20,7 +16,7 @@ struct RawOptions {
 };
 
 // --tensor-intersection and --tensor-union.
-void declare_raw(CLI::App& app, RawOptions& options);
+void declare_raw(CommandLine& line, RawOptions& options);
 
 // The exit code.
 int run_raw(const RawOptions& options);

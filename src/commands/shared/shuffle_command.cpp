@@ -1,18 +1,16 @@
 #include "commands/shared/shuffle_command.h"
 
-#include <CLI/CLI.hpp>
-
 #include "commands/shared/shuffle.h"
 
 namespace crucible {
 
-void declare_shuffle(CLI::App& app, ShuffleOptions& o) {
-  app.add_option("--model,-m", o.models, "model to draw layers from (repeatable)")->required()->take_all();
-  app.add_option("--weight,-w", o.weights,
-                 "chance of each model, in the same order; with --full-random the share of its layers (default: equal)")
-      ->take_all();
-  app.add_flag("--full-random", o.full_random, "take any layers in any order, not the same layer of one of the models");
-  app.add_flag("--fp16", o.fp16, "write float16");
+void declare_shuffle(CommandLine& line, ShuffleOptions& o) {
+  line.option("--model,-m", o.models, "model to draw layers from (repeatable)").required().repeatable();
+  line.option("--weight,-w", o.weights,
+              "chance of each model, in the same order; with --full-random the share of its layers (default: equal)")
+      .repeatable();
+  line.flag("--full-random", o.full_random, "take any layers in any order, not the same layer of one of the models");
+  line.flag("--fp16", o.fp16, "write float16");
 }
 
 int run_shuffle(ShuffleOptions& o, const std::string& name) {

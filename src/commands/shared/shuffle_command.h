@@ -17,7 +17,7 @@ struct ShuffleOptions {
 };
 
 // --model, --weight, --fp16, --full-random.
-void declare_shuffle(CLI::App& app, ShuffleOptions& options);
+void declare_shuffle(CommandLine& line, ShuffleOptions& options);
 
 // Draws the layers, then goes on as `run_recipe` does. The exit code.
 int run_shuffle(ShuffleOptions& options, const std::string& name);
