@@ -246,7 +246,7 @@ class Scheduler {
       store(job, tile, inputs, worker, stored + size, part);
       size += tile.count * elem;
     });
-    sink_.write(job, job.file, offset, worker.stored, static_cast<std::size_t>(size));
+    sink_.write_buffer(job, job.file, offset, worker.stored, static_cast<std::size_t>(size));
     report(size, job);
   }
 

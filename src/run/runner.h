@@ -55,8 +55,8 @@ class TileSink {
   virtual ~TileSink() = default;
   virtual void write(const Job& job, int file, std::int64_t offset, const void* data, std::size_t size) = 0;
   // The same, of what stands at the place of a buffer; the sink may keep it and leave another one, and then write later.
-  virtual void write(const Job& job, int file, std::int64_t offset, PageBuffer& bytes, std::size_t size) {
-    write(job, file, offset, static_cast<const void*>(bytes.data()), size);
+  virtual void write_buffer(const Job& job, int file, std::int64_t offset, PageBuffer& bytes, std::size_t size) {
+    write(job, file, offset, bytes.data(), size);
   }
 };
 

@@ -33,7 +33,7 @@ class FileSink final : public TileSink {
       put(*files_.back(), 0, file.header.data(), file.header.size());
     }
   }
-  void write(const Job& job, int file, std::int64_t offset, PageBuffer& bytes, std::size_t size) override {
+  void write_buffer(const Job& job, int file, std::int64_t offset, PageBuffer& bytes, std::size_t size) override {
     hashes_.add(job, offset, bytes.data(), size);
     files_[static_cast<std::size_t>(file)]->turns.write(offset, bytes, size);
   }
