@@ -61,7 +61,7 @@ class FileSink final : public TileSink {
  private:
   // Write-back is asked for in pieces of this size, once they are full: the disk works while the merge does, in long writes.
   static constexpr std::int64_t kWindow = std::int64_t{16} << 20;
-  static constexpr std::size_t kMostWaiting = 2;
+  static constexpr std::size_t kMostWaiting = 2;  // chunks; the memory plan has one for each worker
 
   struct Output {
     Output(std::unique_ptr<WriteFile> f, std::int64_t bytes, SpareBuffers& spare)

@@ -75,13 +75,14 @@ HWY_INLINE float vote_one(float base, const float* const* x, std::int64_t models
     const double v = value(j);
     const bool votes = v > 0 || v < 0;
     const bool wins = up ? v > 0 : v < 0;
+    const bool loses = votes && !wins;
     if (wins) {
       mixed += kBallot == Ballot::kScaled ? v : c.weights[j] * v;
       weights += c.weights[j];
     }
-    any_lost = any_lost || (votes && !wins);
+    any_lost = any_lost || loses;
     c.counts->votes[static_cast<std::size_t>(j)] += votes ? 1 : 0;
-    c.counts->votes_lost[static_cast<std::size_t>(j)] += votes && !wins ? 1 : 0;
+    c.counts->votes_lost[static_cast<std::size_t>(j)] += loses ? 1 : 0;
   }
   c.counts->conflicts += any_lost ? 1 : 0;
   mixed *= share_of_winners(c, weights);

@@ -59,6 +59,25 @@ class HeldFile {
   int arrived_ = 0;
 };
 
+// A thread that has come to the writing of piece 0 and is held there until the file is released. Then ended(error?) is called.
+template <typename Ended>
+std::jthread hold_writer(HeldFile& file, WriteTurns& turns, const Ended& ended) {
+  file.hold();
+  std::jthread writer([&turns, ended] {
+    PageBuffer bytes;
+    fill(bytes, 0);
+    bool failed = false;
+    try {
+      turns.write(0, bytes, kPiece);
+    } catch (const std::runtime_error&) {
+      failed = true;
+    }
+    ended(failed);
+  });
+  file.wait_for_arrivals(1);
+  return writer;
+}
+
 TEST(WriteTurns, WritesEverythingOnce) {
   constexpr std::int64_t kPieces = 4000;
   HeldFile file(kPieces);
@@ -84,13 +103,7 @@ TEST(WriteTurns, WhoeverComesWhileAnotherWritesGoesOn) {
   HeldFile file(4);
   SpareBuffers spare;
   WriteTurns turns(file.writer(), spare, 2);
-  file.hold();
-  std::jthread first([&] {
-    PageBuffer bytes;
-    fill(bytes, 0);
-    turns.write(0, bytes, kPiece);
-  });
-  file.wait_for_arrivals(1);
+  std::jthread first = hold_writer(file, turns, [](bool failed) { EXPECT_FALSE(failed); });
   PageBuffer bytes;
   for (std::int64_t piece : {1, 2}) {
     fill(bytes, piece);
@@ -116,13 +129,7 @@ TEST(WriteTurns, AFailureEndsTheTurn) {
   HeldFile file(3);
   SpareBuffers spare;
   WriteTurns turns(file.writer(), spare, 2);
-  file.hold();
-  std::jthread first([&] {
-    PageBuffer bytes;
-    fill(bytes, 0);
-    EXPECT_THROW(turns.write(0, bytes, kPiece), std::runtime_error);
-  });
-  file.wait_for_arrivals(1);
+  std::jthread first = hold_writer(file, turns, [](bool failed) { EXPECT_TRUE(failed); });
   PageBuffer bytes;
   fill(bytes, 1);
   turns.write(kPiece, bytes, kPiece);
