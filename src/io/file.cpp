@@ -178,17 +178,24 @@ class PosixWriteFile final : public WriteFile {
     static_cast<void>(::sync_file_range(fd_, offset, size, SYNC_FILE_RANGE_WRITE));
   }
 
+  // After a failed fsync the kernel may have dropped the pages: a second one would succeed and prove nothing.
+  void sync() override {
+    CHECK(fd_ >= 0, "{} is closed", path_);
+    if (system_calls().sync(fd_) != 0) throw_system_error(path_, kCannotSync, errno);
+  }
+
   void sync_and_close() override {
     CHECK(fd_ >= 0, "{} is closed", path_);
     const int fd = std::exchange(fd_, -1);
-    // After a failed fsync the kernel may have dropped the pages: a second one would succeed and prove nothing.
     const int sync_failed = system_calls().sync(fd) == 0 ? 0 : errno;
     const int close_failed = system_calls().close(fd) == 0 ? 0 : errno;
-    if (sync_failed != 0) throw_system_error(path_, "cannot sync to disk", sync_failed);
+    if (sync_failed != 0) throw_system_error(path_, kCannotSync, sync_failed);
     if (close_failed != 0 && close_failed != EINTR) throw_system_error(path_, "cannot close", close_failed);
   }
 
  private:
+  static constexpr std::string_view kCannotSync = "cannot sync to disk";
+
   int preallocate() {
     int result = 0;
     do {

@@ -30,7 +30,9 @@ class WriteFile {
   virtual void write_at(std::int64_t offset, const void* data, std::size_t size) = 0;
   // Starts write-back of a range without waiting. May do nothing.
   virtual void start_writeback(std::int64_t /*offset*/, std::int64_t /*size*/) noexcept {}
-  virtual void sync_and_close() = 0;  // fsync; a failure is an error, never retried
+  // fsync of what was written so far; a failure is an error, never retried. Thread-safe.
+  virtual void sync() = 0;
+  virtual void sync_and_close() = 0;
 };
 
 // A regular file (symbolic links are followed; FIFOs, devices and sockets are refused without hanging).

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/text_util.h"
 #include "checkpoint/companions.h"
+#include "io/early_sync.h"
 #include "io/file.h"
 #include "io/page_buffer.h"
 #include "io/write_turns.h"
@@ -29,7 +30,7 @@ class FileSink final : public TileSink {
  public:
   FileSink(const Plan& plan, OutputFolder& folder) : hashes_(plan) {
     for (const PlanFile& file : plan.files) {
-      files_.push_back(std::make_unique<Output>(folder.create(file.name, file.bytes), file.bytes, spare_));
+      files_.push_back(std::make_unique<Output>(folder.create(file.name, file.bytes), file.bytes, *this));
       put(*files_.back(), 0, file.header.data(), file.header.size());
     }
   }
@@ -43,6 +44,7 @@ class FileSink final : public TileSink {
     put(*files_[static_cast<std::size_t>(file)], offset, data, size);
   }
   std::vector<std::string> finish() {
+    syncs_.finish();
     for (const auto& out : files_) out->file->sync_and_close();
     return hashes_.finish();
   }
@@ -61,13 +63,15 @@ class FileSink final : public TileSink {
  private:
   // Write-back is asked for in pieces of this size, once they are full: the disk works while the merge does, in long writes.
   static constexpr std::int64_t kWindow = std::int64_t{16} << 20;
+  // Long enough that what a sync costs beside its writes (a commit of the journal, a flush of the disk) does not count.
+  static constexpr std::int64_t kSyncPiece = std::int64_t{64} << 20;
   static constexpr std::size_t kMostWaiting = 2;  // chunks; the memory plan has one for each worker
 
   struct Output {
-    Output(std::unique_ptr<WriteFile> f, std::int64_t bytes, SpareBuffers& spare)
+    Output(std::unique_ptr<WriteFile> f, std::int64_t bytes, FileSink& sink)
         : file(std::move(f)),
           left(static_cast<std::size_t>(ceil_div(bytes, kWindow))),
-          turns([this](std::int64_t offset, const void* data, std::size_t size) { put(*this, offset, data, size); }, spare, kMostWaiting) {
+          turns([this, &sink](std::int64_t offset, const void* data, std::size_t size) { sink.put(*this, offset, data, size); }, sink.spare_, kMostWaiting) {
       for (std::size_t w = 0; w < left.size(); ++w) left[w] = std::min(kWindow, bytes - static_cast<std::int64_t>(w) * kWindow);
     }
     std::unique_ptr<WriteFile> file;
@@ -75,20 +79,23 @@ class FileSink final : public TileSink {
     WriteTurns turns;
   };
 
-  static void put(Output& out, std::int64_t offset, const void* data, std::size_t size) {
+  void put(Output& out, std::int64_t offset, const void* data, std::size_t size) {
     out.file->write_at(offset, data, size);
     const std::int64_t end = offset + static_cast<std::int64_t>(size);
     for (std::int64_t at = offset; at < end;) {
       const std::int64_t window = at / kWindow;
       const std::int64_t stop = std::min(end, (window + 1) * kWindow);
-      if (out.left[static_cast<std::size_t>(window)].fetch_sub(stop - at) == stop - at)
+      if (out.left[static_cast<std::size_t>(window)].fetch_sub(stop - at) == stop - at) {
         out.file->start_writeback(window * kWindow, kWindow);
+        syncs_.wrote(*out.file, kWindow);
+      }
       at = stop;
     }
   }
 
   SpareBuffers spare_;
   std::vector<std::unique_ptr<Output>> files_;
+  EarlySync syncs_{kSyncPiece};
   TensorHashes hashes_;
   std::atomic<std::int64_t> copied_nonfinite_{0};
 };

@@ -52,28 +52,6 @@ class FaultyReadFile final : public ReadFile {
   std::shared_ptr<FaultPlan> plan_;
 };
 
-// A file in memory whose writes and sync fail as planned; the content outlives it.
-class FaultyWriteFile final : public WriteFile {
- public:
-  FaultyWriteFile(std::shared_ptr<std::string> content, std::int64_t size, std::shared_ptr<FaultPlan> plan)
-      : content_(std::move(content)), plan_(std::move(plan)) {
-    content_->assign(static_cast<std::size_t>(size), '\0');
-  }
-  const std::string& path() const noexcept override { return path_; }
-  void write_at(std::int64_t offset, const void* data, std::size_t size) override {
-    if (plan_ && plan_->next_fails()) throw Error(ErrorCode::kNoSpace, path_ + ": cannot write: No space left on device (test)");
-    if (size > 0) std::memcpy(content_->data() + offset, data, size);
-  }
-  void sync_and_close() override {
-    if (plan_ && plan_->next_fails()) throw Error(ErrorCode::kIo, path_ + ": cannot sync (test)");
-  }
-
- private:
-  std::string path_ = "memory";
-  std::shared_ptr<std::string> content_;
-  std::shared_ptr<FaultPlan> plan_;
-};
-
 // While it lives, every system call of the io layer counts, and the planned one fails with `error` instead of being made. One at a time.
 class FaultySystem {
  public:
