@@ -80,6 +80,8 @@ class PosixReadFile final : public ReadFile {
       system_calls().close(fd_);
       throw_not_regular(path, opened_.st_mode);
     }
+    // Doubles how far the system reads ahead of a merge, which most often is 128 KiB.
+    static_cast<void>(::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL));
   }
   ~PosixReadFile() override { system_calls().close(fd_); }
   PosixReadFile(const PosixReadFile&) = delete;
@@ -115,10 +117,6 @@ class PosixReadFile final : public ReadFile {
       throw Error(ErrorCode::kDamaged, fmt::format("{}: was replaced by another file while it was in use", printable(path_, 400)));
     }
     check_same(now);
-  }
-
-  void will_need(std::int64_t offset, std::int64_t size) const noexcept override {
-    static_cast<void>(::posix_fadvise(fd_, offset, size, POSIX_FADV_WILLNEED));
   }
 
  private:

@@ -17,8 +17,6 @@ class ReadFile {
   virtual void read_at(std::int64_t offset, void* buffer, std::size_t size) const = 0;
   // Throws Error{kDamaged} when size or modification time differ from those at opening.
   virtual void check_unchanged() const = 0;
-  // Tells the system that a range will be read soon. May do nothing.
-  virtual void will_need(std::int64_t /*offset*/, std::int64_t /*size*/) const noexcept {}
 };
 
 // Created for writing. Thread-safe write_at. Errors throw Error{kIo} or Error{kNoSpace}. Destroying it without close() is allowed

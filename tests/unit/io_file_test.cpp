@@ -43,7 +43,6 @@ TEST(ReadFileTest, ReadsAnyRange) {
   file->read_at(3, got.data(), 4);
   EXPECT_EQ(got, "3456");
   file->read_at(10, nullptr, 0);
-  file->will_need(0, 10);
 }
 
 TEST(ReadFileTest, EndsEarlyIsDamaged) {
