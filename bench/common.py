@@ -54,7 +54,7 @@ def make_models(folder, gigabytes):
 def fetch_pages(gigabytes):
     """Has the machine so much memory at hand? A virtual one may have given its free pages back, and then pays for each on its next use,
     which can double the kernel's time of a merge. In a process of its own: a child's peak memory begins with that of its parent."""
-    code = "import mmap, sys; size = int(float(sys.argv[1]) * (1 << 30)); memory = mmap.mmap(-1, size)\nfor at in range(0, size, 4096): memory[at] = 1"
+    code = "from mmap import *; import sys; mmap(-1, int(float(sys.argv[1]) * (1 << 30)), MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)"
     subprocess.run([sys.executable, "-c", code, str(gigabytes)], check=True)
 
 

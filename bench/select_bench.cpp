@@ -68,14 +68,15 @@ void draw_by_rank(benchmark::State& state) {
   std::vector<std::uint64_t> thresholds;
   for (std::int64_t r = 0; r < row; ++r) thresholds.push_back(ramp.threshold(r));
   const RankDraw draw(thresholds, {row / 2, row});
-  std::vector<std::uint32_t> random(kElems);
-  simd::fill_random({{1, 2}}, 0, random.data(), kElems);
+  std::vector<std::uint16_t> upper(kElems);
+  const RandomKey key{{1, 2}};
+  simd::fill_draws(key, 0, upper.data(), kElems);
   std::vector<std::byte> work(static_cast<std::size_t>(RankDraw::work_bytes(row)));
   std::vector<std::uint64_t> marks(static_cast<std::size_t>(row / 64 + 1));
   std::int64_t counts[2] = {};
   for (auto _ : state) {
     for (std::int64_t at = 0; at + row <= kElems; at += row)
-      draw.draw(x.data() + at, random.data() + at, marks.data(), counts, work.data());
+      draw.draw(x.data() + at, {upper.data() + at, key, static_cast<std::uint64_t>(at)}, marks.data(), counts, work.data());
     benchmark::DoNotOptimize(counts);
   }
   done(state);
@@ -135,11 +136,11 @@ BENCHMARK(keep_band)->Arg(kF32)->Arg(kBf16);
 void draw_at_random(benchmark::State& state) {
   const auto x = task_vector(kBf16);
   std::vector<float> kept(kElems);
-  std::vector<std::uint32_t> random(kElems);
-  std::vector<std::uint64_t> marks(kElems / 64);
+  std::vector<std::uint16_t> upper(kElems);
+  std::vector<std::uint64_t> marks(kElems / 64), equal(kElems / 64);
   for (auto _ : state) {
-    simd::fill_random({{1, 2}}, 0, random.data(), kElems);
-    benchmark::DoNotOptimize(simd::mark_below(random.data(), std::uint64_t{1} << 31, marks.data(), kElems));
+    simd::fill_draws({{1, 2}}, 0, upper.data(), kElems);
+    benchmark::DoNotOptimize(simd::mark_below(upper.data(), std::uint64_t{1} << 31, marks.data(), equal.data(), kElems));
     simd::keep_marked(x.data(), marks.data(), kept.data(), kElems);
   }
   done(state);

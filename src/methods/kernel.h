@@ -97,6 +97,7 @@ class Scratch {
  public:
   float* floats(int slot, std::int64_t count) { return take<float>(slot, count); }
   double* doubles(int slot, std::int64_t count) { return take<double>(slot, count); }
+  std::uint16_t* halves(int slot, std::int64_t count) { return take<std::uint16_t>(slot, count); }
   std::uint32_t* words(int slot, std::int64_t count) { return take<std::uint32_t>(slot, count); }
   std::uint64_t* longs(int slot, std::int64_t count) { return take<std::uint64_t>(slot, count); }
   std::uint8_t* bytes(int slot, std::int64_t count) { return take<std::uint8_t>(slot, count); }

@@ -71,7 +71,8 @@ class FileSink final : public TileSink {
     Output(std::unique_ptr<WriteFile> f, std::int64_t bytes, FileSink& sink)
         : file(std::move(f)),
           left(static_cast<std::size_t>(ceil_div(bytes, kWindow))),
-          turns([this, &sink](std::int64_t offset, const void* data, std::size_t size) { sink.put(*this, offset, data, size); }, sink.spare_, kMostWaiting) {
+          turns([this, &sink](std::int64_t offset, const void* data, std::size_t size) { sink.put(*this, offset, data, size); },
+                sink.spare_, kMostWaiting) {
       for (std::size_t w = 0; w < left.size(); ++w) left[w] = std::min(kWindow, bytes - static_cast<std::int64_t>(w) * kWindow);
     }
     std::unique_ptr<WriteFile> file;

@@ -20,7 +20,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kBlocksAtOnce = 16;     // Philox blocks, 64 numbers
+constexpr int kBlocksAtOnce = 16;     // Philox blocks
+constexpr int kHalves = 8;            // halves of words in each of them
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
 
 inline float bits_to_float(std::uint32_t u) { return std::bit_cast<float>(u); }
@@ -294,8 +295,12 @@ struct PhiloxKeys {
   RandomKey key;
 };
 // No wide multiplication in vectors of one lane: the generator as it is written.
-HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
-  for (std::uint64_t i = 0; i < 4 * kBlocksAtOnce; ++i) out[i] = random_u32(keys.key, first_block * 4 + i);
+HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block, std::uint16_t* HWY_RESTRICT out) {
+  for (std::uint64_t i = 0; i < 4 * kBlocksAtOnce; ++i) {
+    const std::uint32_t number = random_u32(keys.key, first_block * 4 + i);
+    out[2 * i] = static_cast<std::uint16_t>(number);
+    out[2 * i + 1] = static_cast<std::uint16_t>(number >> 16);
+  }
 }
 #else
 using DPhilox = hn::CappedTag<std::uint64_t, 8>;  // two vectors at once have no more than kBlocksAtOnce lanes
@@ -337,7 +342,7 @@ struct PhiloxState {
     c1 = p1;
     c3 = p0;
   }
-  HWY_INLINE void store(std::uint32_t* out) const {
+  HWY_INLINE void store(std::uint16_t* out) const {
     const DPhilox d;
     const auto low = hn::Set(d, 0xFFFFFFFFu);
     const auto first_pair = hn::Or(hn::And(c0, low), hn::ShiftLeft<32>(c1));
@@ -348,7 +353,7 @@ struct PhiloxState {
 };
 
 // Two vectors at a time: the steps of one wait for its multiplications, those of two overlap. With four the registers do not suffice.
-HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block, std::uint32_t* HWY_RESTRICT out) {
+HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block, std::uint16_t* HWY_RESTRICT out) {
   const DPhilox d;
   const auto lanes = static_cast<int>(hn::Lanes(d));
   for (int b = 0; b < kBlocksAtOnce; b += 2 * lanes) {
@@ -360,29 +365,29 @@ HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block,
       one.step(k0, k1);
       other.step(k0, k1);
     }
-    one.store(out + 4 * b);
-    other.store(out + 4 * (b + lanes));
+    one.store(out + kHalves * b);
+    other.store(out + kHalves * (b + lanes));
   }
 }
 #endif
 
-void FillRandom(RandomKey key, std::uint64_t first, std::uint32_t* HWY_RESTRICT out, std::int64_t n) {
-  constexpr std::uint64_t kNumbers = 4 * kBlocksAtOnce;
+void FillDraws(RandomKey key, std::uint64_t first, std::uint16_t* HWY_RESTRICT out, std::int64_t n) {
+  constexpr std::uint64_t kDraws = kHalves * kBlocksAtOnce;
   const PhiloxKeys keys(key);
-  std::uint32_t words[kNumbers];
+  std::uint16_t halves[kDraws];
   std::uint64_t index = first;
   const std::uint64_t end = first + static_cast<std::uint64_t>(n);
   while (index < end) {
-    const std::uint64_t group = index & ~(kNumbers - 1);
-    if (index == group && end - index >= kNumbers) {
-      philox_blocks(keys, index / 4, out);
-      out += kNumbers;
-      index += kNumbers;
+    const std::uint64_t group = index & ~(kDraws - 1);
+    if (index == group && end - index >= kDraws) {
+      philox_blocks(keys, index / kHalves, out);
+      out += kDraws;
+      index += kDraws;
       continue;
     }
-    philox_blocks(keys, group / 4, words);
-    const std::uint64_t stop = group + kNumbers < end ? group + kNumbers : end;
-    for (; index < stop; ++index) *out++ = words[index - group];
+    philox_blocks(keys, group / kHalves, halves);
+    const std::uint64_t stop = group + kDraws < end ? group + kDraws : end;
+    for (; index < stop; ++index) *out++ = halves[index - group];
   }
 }
 
@@ -408,7 +413,7 @@ HWY_EXPORT(Dot);
 HWY_EXPORT(Subtract);
 HWY_EXPORT(Scale);
 HWY_EXPORT(WeightedSum);
-HWY_EXPORT(FillRandom);
+HWY_EXPORT(FillDraws);
 
 void load_f16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF16)(in, out, n); }
 void load_bf16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadBF16)(in, out, n); }
@@ -435,8 +440,8 @@ void weighted_sum(const float* base, std::span<const float* const> x, std::span<
   HWY_DYNAMIC_DISPATCH(WeightedSum)(base, x.data(), weights.data(), static_cast<std::int64_t>(x.size()), factor, divisor, out, n);
 }
 
-void fill_random(RandomKey key, std::uint64_t first, std::uint32_t* out, std::int64_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(FillRandom)(key, first, out, n);
+void fill_draws(RandomKey key, std::uint64_t first, std::uint16_t* out, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(FillDraws)(key, first, out, n);
 }
 
 std::vector<std::string> available_levels() {

@@ -42,8 +42,8 @@ void scale(const float* x, double factor, float* out, std::int64_t n) noexcept;
 void weighted_sum(const float* base, std::span<const float* const> x, std::span<const double> weights, double factor, double divisor,
                   float* out, std::int64_t n) noexcept;
 
-// Numbers first .. first + n - 1 of a random stream: random_u32 for each, in bulk.
-void fill_random(RandomKey key, std::uint64_t first, std::uint32_t* out, std::int64_t n) noexcept;
+// The upper halves of draws first .. first + n - 1 (base/random.h).
+void fill_draws(RandomKey key, std::uint64_t first, std::uint16_t* out, std::int64_t n) noexcept;
 
 // The CPU levels this machine can run, best first ("AVX3", "AVX2", "SSE2", ...), and the one in use.
 std::vector<std::string> available_levels();

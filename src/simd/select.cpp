@@ -43,6 +43,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D32 = hn::CappedTag<std::int32_t, 16>;
 using DU32 = hn::RebindToUnsigned<D32>;
 using DFloat = hn::RebindToFloat<D32>;
+using DU16 = hn::CappedTag<std::uint16_t, 16>;
 constexpr std::int64_t kWord = 64;
 
 HWY_INLINE std::int64_t lane_count() { return static_cast<std::int64_t>(hn::Lanes(D32())); }
@@ -141,22 +142,36 @@ MarkedNorms SumMarked(const float* x, const std::uint64_t* marks, std::int64_t n
   return {add_lanes(lanes[0]), add_lanes(lanes[1])};
 }
 
-std::int64_t MarkBelow(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* HWY_RESTRICT marks, std::int64_t n) {
-  const DU32 du;
-  const std::int64_t lanes = lane_count();
-  // A threshold of 2^32 keeps all; it does not fit the 32-bit comparison.
-  const bool all = threshold > 0xFFFFFFFFu;
-  const auto limit = hn::Set(du, static_cast<std::uint32_t>(threshold));
+std::int64_t MarkBelow(const std::uint16_t* upper, std::uint64_t threshold, std::uint64_t* HWY_RESTRICT marks,
+                       std::uint64_t* HWY_RESTRICT equal, std::int64_t n) {
+  const DU16 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto decisive = static_cast<std::uint32_t>(threshold >> 16);
+  // A threshold of 2^32 is above all; it does not fit the comparison of 16 bits.
+  const bool all = decisive > 0xFFFFu;
+  const auto limit = hn::Set(d, static_cast<std::uint16_t>(decisive));
   std::int64_t count = 0;
   for (std::int64_t at = 0; at < n; at += kWord) {
     const std::int64_t m = std::min(kWord, n - at);
-    std::uint64_t word = 0;
+    std::uint64_t below_word = 0;
+    std::uint64_t equal_word = 0;
     std::int64_t k = 0;
-    for (; k + lanes <= m; k += lanes) word |= bits_of_mask(du, hn::Lt(hn::LoadU(du, random + at + k), limit)) << k;
-    for (; k < m; ++k) word |= static_cast<std::uint64_t>(random[at + k] < threshold) << k;
-    if (all) word = ~std::uint64_t{0} >> (kWord - m);
-    marks[at / kWord] = word;
-    count += std::popcount(word);
+    for (; k + lanes <= m; k += lanes) {
+      const auto u = hn::LoadU(d, upper + at + k);
+      below_word |= bits_of_mask(d, hn::Lt(u, limit)) << k;
+      equal_word |= bits_of_mask(d, hn::Eq(u, limit)) << k;
+    }
+    for (; k < m; ++k) {
+      below_word |= static_cast<std::uint64_t>(upper[at + k] < decisive) << k;
+      equal_word |= static_cast<std::uint64_t>(upper[at + k] == decisive) << k;
+    }
+    if (all) {
+      below_word = ~std::uint64_t{0} >> (kWord - m);
+      equal_word = 0;
+    }
+    marks[at / kWord] = below_word;
+    equal[at / kWord] = equal_word;
+    count += std::popcount(below_word);
   }
   return count;
 }
@@ -332,7 +347,7 @@ std::int64_t MarkRounded(const float* x, int shift, std::uint64_t* HWY_RESTRICT 
   return count;
 }
 
-void DecideByRank(const std::uint32_t* rank, const std::uint32_t* random, const RankLine& line, std::int32_t margin,
+void DecideByRank(const std::uint32_t* rank, const std::uint16_t* upper, const RankLine& line, std::int32_t margin,
                   std::uint64_t* HWY_RESTRICT marks, std::uint64_t* HWY_RESTRICT near, std::int64_t n) {
   const D32 d;
   const DU32 du;
@@ -343,6 +358,8 @@ void DecideByRank(const std::uint32_t* rank, const std::uint32_t* random, const 
   const auto lowest = hn::Set(df, line.lowest);
   const auto highest = hn::Set(df, line.highest);
   const auto widest = hn::Set(d, margin);
+  const auto middle = hn::Set(d, middle_draw(0));
+  const hn::Rebind<std::uint16_t, D32> dh;
   for (std::int64_t at = 0; at < n; at += kWord) {
     const std::int64_t m = std::min(kWord, n - at);
     std::uint64_t drawn_word = 0;
@@ -352,13 +369,13 @@ void DecideByRank(const std::uint32_t* rank, const std::uint32_t* random, const 
       const auto r = hn::ConvertTo(df, hn::BitCast(d, hn::LoadU(du, rank + at + k)));
       const auto on_line = hn::Add(first, hn::Mul(step, r));
       const auto threshold = hn::ConvertTo(d, hn::Min(hn::Max(on_line, lowest), highest));
-      const auto u = hn::BitCast(d, hn::ShiftRight<1>(hn::LoadU(du, random + at + k)));
+      const auto u = hn::Or(hn::ShiftLeft<15>(hn::PromoteTo(d, hn::LoadU(dh, upper + at + k))), middle);
       drawn_word |= bits_of_mask(d, hn::Gt(threshold, u)) << k;
       near_word |= bits_of_mask(d, hn::Not(hn::Gt(hn::Abs(hn::Sub(u, threshold)), widest))) << k;
     }
     for (; k < m; ++k) {
       const std::int32_t threshold = threshold_of(line, rank[at + k]);
-      const auto u = static_cast<std::int32_t>(random[at + k] >> 1);
+      const std::int32_t u = middle_draw(upper[at + k]);
       drawn_word |= static_cast<std::uint64_t>(u < threshold) << k;
       near_word |= static_cast<std::uint64_t>((u < threshold ? threshold - u : u - threshold) <= margin) << k;
     }
@@ -451,8 +468,9 @@ void subtract_marked(const float* x, const float* y, const std::uint64_t* marks,
 MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(SumMarked)(x, marks, n);
 }
-std::int64_t mark_below(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* marks, std::int64_t n) noexcept {
-  return HWY_DYNAMIC_DISPATCH(MarkBelow)(random, threshold, marks, n);
+std::int64_t mark_below(const std::uint16_t* upper, std::uint64_t threshold, std::uint64_t* marks, std::uint64_t* equal,
+                        std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(MarkBelow)(upper, threshold, marks, equal, n);
 }
 std::int64_t keep_band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, float* kept, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(Band)(x, outer, inner, kept, nullptr, n);
@@ -478,9 +496,9 @@ std::int32_t threshold_of(const RankLine& line, std::uint32_t rank) noexcept {
   const float on_line = line.first + line.step * static_cast<float>(static_cast<std::int32_t>(rank));
   return static_cast<std::int32_t>(std::min(std::max(on_line, line.lowest), line.highest));
 }
-void decide_by_rank(const std::uint32_t* rank, const std::uint32_t* random, const RankLine& line, std::int32_t margin, std::uint64_t* marks,
+void decide_by_rank(const std::uint32_t* rank, const std::uint16_t* upper, const RankLine& line, std::int32_t margin, std::uint64_t* marks,
                     std::uint64_t* near, std::int64_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(DecideByRank)(rank, random, line, margin, marks, near, n);
+  HWY_DYNAMIC_DISPATCH(DecideByRank)(rank, upper, line, margin, marks, near, n);
 }
 void count_marked_from(const std::uint32_t* rank, const std::uint64_t* marks, std::span<const std::uint32_t> bounds, std::int64_t* counts,
                        std::int64_t n) noexcept {

@@ -23,8 +23,10 @@ struct MarkedNorms {
 };
 MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_t n) noexcept;
 
-// Marks where random[i] < threshold, which is probability * 2^32. Returns how many.
-std::int64_t mark_below(const std::uint32_t* random, std::uint64_t threshold, std::uint64_t* marks, std::int64_t n) noexcept;
+// Marks the draws that are below the threshold (probability * 2^32) by their upper halves, and in `equal` those whose upper half is the
+// threshold's. Returns the number of the former.
+std::int64_t mark_below(const std::uint16_t* upper, std::uint64_t threshold, std::uint64_t* marks, std::uint64_t* equal,
+                        std::int64_t n) noexcept;
 
 // A cut through magnitudes: what is above lies inside, and so do the first `ties` elements of exactly that magnitude. The walk over a
 // span takes the ties that it passes from the number, unless that is kAllTies or used up.
@@ -69,9 +71,12 @@ struct RankLine {
   float highest = 0;  // below 2^31
 };
 std::int32_t threshold_of(const RankLine& line, std::uint32_t rank) noexcept;
-// Decisions by rank: marks the elements whose random number, halved, is below the threshold of their rank, and in `near` those where the
-// two are no further apart than `margin` (2^31 - 1 at most). Ranks are below 2^31.
-void decide_by_rank(const std::uint32_t* rank, const std::uint32_t* random, const RankLine& line, std::int32_t margin, std::uint64_t* marks,
+// A draw in these units, near enough: the middle of those with its upper half. It is off by less than kDrawMargin.
+inline constexpr std::int32_t kDrawMargin = 1 << 14;
+constexpr std::int32_t middle_draw(std::uint16_t upper) noexcept { return std::int32_t{upper} << 15 | kDrawMargin; }
+// Decisions by rank: marks the elements whose draw is below the threshold of their rank, and in `near` those where the two are no further
+// apart than `margin` (2^31 - 1 at most). Ranks are below 2^31.
+void decide_by_rank(const std::uint32_t* rank, const std::uint16_t* upper, const RankLine& line, std::int32_t margin, std::uint64_t* marks,
                     std::uint64_t* near, std::int64_t n) noexcept;
 // How many of the marked elements have a rank of bounds[b] or more, for each bound. Ranks and bounds are at most 2^31 - 1.
 void count_marked_from(const std::uint32_t* rank, const std::uint64_t* marks, std::span<const std::uint32_t> bounds, std::int64_t* counts,

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "tensor/marks.h"
 #include "tensor/selection.h"
 
 namespace crucible {
@@ -78,13 +79,6 @@ simd::RankLine line_through(const std::vector<std::uint64_t>& thresholds) noexce
   line.step = static_cast<float>(step);
   line.first = static_cast<float>(halved(from) - step * static_cast<double>(from));
   return line;
-}
-
-template <typename See>
-void for_each_mark(const std::uint64_t* marks, std::int64_t n, const See& see) noexcept {
-  for (std::int64_t w = 0; w < ceil_div(n, kWord); ++w) {
-    for (std::uint64_t word = marks[w]; word != 0; word &= word - 1) see(w * kWord + std::countr_zero(word));
-  }
 }
 
 enum class KeyState : std::uint8_t {
@@ -201,7 +195,7 @@ class OpenKeys {
 
 struct RankDraw::Row {
   const float* x;
-  const std::uint32_t* random;
+  const RandomDraws& draws;
   std::uint64_t* marks;
   std::int64_t n;
   Work work;
@@ -217,16 +211,16 @@ RankDraw::RankDraw(const std::vector<std::uint64_t>& thresholds, const std::vect
     const auto here = static_cast<std::int64_t>(thresholds_[r] / 2);
     furthest = std::max(furthest, std::abs(here - simd::threshold_of(line_, static_cast<std::uint32_t>(r))));
   }
-  // Halving a random number and its threshold takes less than one from each.
-  margin_ = static_cast<std::uint64_t>(furthest) + 2;
+  // Halving a threshold takes less than one from it.
+  margin_ = static_cast<std::uint64_t>(furthest) + simd::kDrawMargin + 1;
 }
 
 std::int64_t RankDraw::work_bytes(std::int64_t row) noexcept { return Work::bytes(row); }
 
-void RankDraw::draw(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in,
+void RankDraw::draw(const float* row, const RandomDraws& draws, std::uint64_t* marks, std::int64_t* drawn_in,
                     std::byte* work) const noexcept {
   const auto n = std::ssize(thresholds_);
-  const Row all{row, random, marks, n, Work(work, n)};
+  const Row all{row, draws, marks, n, Work(work, n)};
   n <= kShortRow ? draw_short_row(all) : draw_long_row(all);
   std::array<std::int64_t, kMostGroups> from{};
   simd::count_marked_from(all.work.ranks, marks, bounds_, from.data(), n);
@@ -241,7 +235,7 @@ void RankDraw::draw(const float* row, const std::uint32_t* random, std::uint64_t
 
 // Decides an element by its rank.
 void RankDraw::put(const Row& row, std::uint32_t rank, std::uint32_t element) const noexcept {
-  const bool drawn = row.random[element] < thresholds_[rank];
+  const bool drawn = row.draws.below(element, thresholds_[rank]);
   const std::uint64_t bit = std::uint64_t{1} << (element % kWord);
   std::uint64_t& word = row.marks[element / kWord];
   word = drawn ? word | bit : word & ~bit;
@@ -264,7 +258,8 @@ void RankDraw::draw_long_row(const Row& row) const noexcept {
   // Where keys are shared a place is off by less than the elements of a key.
   const std::uint64_t margin = margin_ + (keys.shared ? keys.longest * steepest_ / 2 + 1 : 0);
   constexpr std::uint64_t kWidest = 0x7FFFFFFF;
-  simd::decide_by_rank(work.ranks, row.random, line_, static_cast<std::int32_t>(std::min(margin, kWidest)), row.marks, work.near, row.n);
+  simd::decide_by_rank(work.ranks, row.draws.upper, line_, static_cast<std::int32_t>(std::min(margin, kWidest)), row.marks, work.near,
+                       row.n);
   OpenKeys open(work);
   for_each_mark(work.near, row.n, [&](std::int64_t i) {
     if (!keys.shared || work.states[work.keys[i]] == KeyState::kInOrder) {

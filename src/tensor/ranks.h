@@ -2,7 +2,7 @@
 //
 // A row's elements are counted by keys, the upper bits of their magnitudes; a second walk gives each element a place among those of its
 // key, in index order. Where a key stands for one magnitude that place is the rank. Where it stands for several, the place is off by
-// less than the key's number of elements, and only an element whose random number lies near its threshold can be decided wrongly: the
+// less than the key's number of elements, and only an element whose draw lies near its threshold can be decided wrongly: the
 // elements of its key are then sorted. Differences of 16-bit numbers have few bits, so most of their keys stand for one magnitude.
 #pragma once
 
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/random.h"
 #include "simd/select.h"
 
 namespace crucible {
@@ -17,7 +18,7 @@ namespace crucible {
 class RankDraw {
  public:
   // For rows of thresholds.size() elements, 2^31 at most. The element of rank r (0 is the smallest magnitude; equal ones by lower index)
-  // is drawn where its random number is below thresholds[r]; thresholds never fall, and 2^32 draws always. Draws are counted in groups of
+  // is drawn where its draw is below thresholds[r]; thresholds never fall, and 2^32 draws always. Draws are counted in groups of
   // ranks, 16 at most: group g holds the ranks from group_ends[g - 1] to group_ends[g] - 1, the last one all that are left.
   RankDraw(const std::vector<std::uint64_t>& thresholds, const std::vector<std::int64_t>& group_ends);
 
@@ -25,7 +26,7 @@ class RankDraw {
   static std::int64_t work_bytes(std::int64_t row) noexcept;
 
   // Marks (as simd/select.h does) the drawn elements of a row, and adds their numbers to drawn_in, one for each group. Thread-safe.
-  void draw(const float* row, const std::uint32_t* random, std::uint64_t* marks, std::int64_t* drawn_in, std::byte* work) const noexcept;
+  void draw(const float* row, const RandomDraws& draws, std::uint64_t* marks, std::int64_t* drawn_in, std::byte* work) const noexcept;
   // The elements of a row in the order of their ranks, in `work`. Thread-safe.
   const std::uint32_t* order(const float* row, std::byte* work) const noexcept;
 

@@ -168,7 +168,7 @@ void keep_by_rank(const std::vector<float>& delta, const MergeCase& merge, std::
     for (std::size_t r = 0; r < scope; ++r) {
       const std::size_t i = order[r];
       s.p[i] = ramp.p[r];
-      s.kept[i] = static_cast<double>(random_u32(merge.key_of(model), i)) < ramp.p[r] * 0x1p32 ? 1 : 0;
+      s.kept[i] = static_cast<double>(random_draw(merge.key_of(model), i)) < ramp.p[r] * 0x1p32 ? 1 : 0;
     }
   }
 }
@@ -192,7 +192,7 @@ Survival survive(const Family& family, const MergeCase& merge, std::size_t model
   } else if (family.drop == Drop::kRandom) {
     for (std::size_t i = 0; i < n; ++i) {
       s.p[i] = density;
-      s.kept[i] = static_cast<double>(random_u32(merge.key_of(model), i)) < density * 0x1p32 ? 1 : 0;
+      s.kept[i] = static_cast<double>(random_draw(merge.key_of(model), i)) < density * 0x1p32 ? 1 : 0;
     }
   } else {
     keep_by_rank(delta, merge, model, density, s);

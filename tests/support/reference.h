@@ -1,5 +1,5 @@
 // Every method again, from its formulas, in plain f64 loops over whole tensors: no tiles, no passes, no code of the kernels. Slow.
-// Random methods draw random_u32(key, index), which has a test of its own.
+// Random methods draw random_draw(key, index), which has a test of its own.
 #pragma once
 
 #include <string>

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <set>
+#include <vector>
 
 #include "base/hash.h"
 
@@ -43,19 +44,55 @@ TEST(Random, KeysDifferByEveryPart) {
 }
 
 // Each bit of a stream is set half of the time: 32 bits at |z| < 5.5 fail by chance with probability 1.2e-6.
-double worst_bit(RandomKey key, std::uint32_t mask) {
+double worst_bit(std::uint32_t (*draw)(RandomKey, std::uint64_t), RandomKey key, std::uint32_t mask) {
   constexpr int kDraws = 20000;
   double worst = 0;
   for (int bit = 0; bit < 32; ++bit) {
     double set = 0;
-    for (std::uint64_t i = 0; i < kDraws; ++i) set += ((random_u32(key, i) & mask) >> bit & 1) != 0 ? 1 : 0;
+    for (std::uint64_t i = 0; i < kDraws; ++i) set += ((draw(key, i) & mask) >> bit & 1) != 0 ? 1 : 0;
     worst = std::max(worst, std::abs(set - kDraws / 2.0) / std::sqrt(kDraws / 4.0));
   }
   return worst;
 }
 TEST(Random, BitsAreFair) {
-  EXPECT_LT(worst_bit(make_random_key(1, "t", "m"), 0xFFFFFFFFu), 5.5);
-  EXPECT_GT(worst_bit(make_random_key(1, "t", "m"), 0xFFFFFFFEu), 5.5) << "a dead bit";
+  for (const auto draw : {random_u32, random_draw}) {
+    EXPECT_LT(worst_bit(draw, make_random_key(1, "t", "m"), 0xFFFFFFFFu), 5.5);
+    EXPECT_GT(worst_bit(draw, make_random_key(1, "t", "m"), 0xFFFFFFFEu), 5.5) << "a dead bit";
+  }
+}
+
+// Halves of the words of Philox4x32-10, counter and key zero (first words as above), and counter {0, 0, 1, 0}.
+TEST(Random, DrawsAreHalvesOfTwoStreams) {
+  const RandomKey zero{{0, 0}};
+  EXPECT_EQ(random_draw(zero, 0) >> 16, 0xe8d5u);
+  EXPECT_EQ(random_draw(zero, 1) >> 16, 0x6627u);
+  EXPECT_EQ(random_draw(zero, 2) >> 16, 0xc58du);
+  EXPECT_EQ(random_draw(zero, 7) >> 16, 0x9b00u);
+  const RandomKey key = make_random_key(1, "t", "m");
+  std::set<std::uint32_t> draws;
+  int equal_halves = 0;
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    const std::uint32_t draw = random_draw(key, i);
+    draws.insert(draw);
+    equal_halves += draw >> 16 == (draw & 0xFFFF) ? 1 : 0;
+  }
+  EXPECT_GT(draws.size(), 995u);
+  EXPECT_LT(equal_halves, 5);
+}
+
+TEST(Random, ADrawIsHeldAgainstItsThresholdByAll32Bits) {
+  const RandomKey key = make_random_key(3, "t", "m");
+  constexpr std::uint64_t kFirst = 1000;
+  for (std::int64_t i = 0; i < 100; ++i) {
+    const std::uint64_t draw = random_draw(key, kFirst + static_cast<std::uint64_t>(i));
+    std::vector<std::uint16_t> upper(static_cast<std::size_t>(i) + 1);
+    upper.back() = static_cast<std::uint16_t>(draw >> 16);
+    const RandomDraws draws{upper.data(), key, kFirst};
+    EXPECT_FALSE(draws.below(i, draw));
+    EXPECT_TRUE(draws.below(i, draw + 1));
+    EXPECT_FALSE(draws.below(i, 0));
+    EXPECT_TRUE(draws.below(i, std::uint64_t{1} << 32));
+  }
 }
 
 TEST(Hash, KnownAnswers) {

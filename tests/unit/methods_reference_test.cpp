@@ -175,6 +175,22 @@ TEST_P(AgainstReference, ARowLongerThanATileMayBe) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, AgainstReference, testing::ValuesIn(names()), [](const auto& p) { return p.param; });
 
+// The density that lies right above or at the draw of an element keeps it or drops it.
+TEST(DareDraws, AreHeldAgainstAllBitsOfTheDensity) {
+  MergeCase merge;
+  merge.shape = {40};
+  merge.base.emplace(40, 0.0f);
+  merge.models.emplace_back(40, 1.0f);
+  merge.global = {{"rescale", false}};
+  for (std::size_t i = 0; i < 40; ++i) {
+    const double draw = random_draw(merge.key_of(0), i);
+    for (const bool above : {false, true}) {
+      merge.model_args = {{{"weight", 1.0}, {"density", (draw + (above ? 1 : 0)) * 0x1p-32}}};
+      EXPECT_EQ(run_kernel("dare_linear", merge).out[i], above ? 1.0f : 0.0f);
+    }
+  }
+}
+
 TEST(Reference, CoversEveryMethod) {
   std::vector<std::string> registered;
   for (const Method* m : all_methods()) registered.emplace_back(m->name);

@@ -212,15 +212,16 @@ TEST(Simd, ZeroSumsKeepTheSignOfTheBase) {
   });
 }
 
-TEST(Simd, FillRandom) {
+TEST(Simd, FillDraws) {
   at_every_level([](std::int64_t n, Rng& rng) {
     const RandomKey key{{static_cast<std::uint32_t>(rng()), static_cast<std::uint32_t>(rng())}};
     // Any start, also across the carry from the low to the high word of the block counter.
-    const std::uint64_t starts[] = {0, rng() % 1000, (std::uint64_t{1} << 34) - 70 + rng() % 64, rng() >> 2};
+    const std::uint64_t starts[] = {0, rng() % 1000, (std::uint64_t{1} << 35) - 140 + rng() % 128, rng() >> 2};
     for (const std::uint64_t first : starts) {
-      std::vector<std::uint32_t> got(static_cast<std::size_t>(n)), want;
-      simd::fill_random(key, first, got.data(), n);
-      for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(n); ++i) want.push_back(random_u32(key, first + i));
+      std::vector<std::uint16_t> got(static_cast<std::size_t>(n)), want;
+      simd::fill_draws(key, first, got.data(), n);
+      for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(n); ++i)
+        want.push_back(static_cast<std::uint16_t>(random_draw(key, first + i) >> 16));
       EXPECT_EQ(got, want) << first;
     }
   });

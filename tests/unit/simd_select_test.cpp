@@ -85,15 +85,16 @@ TEST(SimdSelect, MarkedElementsAreTaken) {
 
 TEST(SimdSelect, MarkBelow) {
   at_every_level([](std::int64_t n, Rng& rng) {
-    std::vector<std::uint32_t> random(static_cast<std::size_t>(n));
-    for (auto& r : random) r = below(rng, 4) == 0 ? (below(rng, 2) == 0 ? 0u : 0xFFFFFFFFu) : static_cast<std::uint32_t>(rng());
-    for (const std::uint64_t threshold :
-         {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{0x80000000}, std::uint64_t{0xFFFFFFFF}, std::uint64_t{1} << 32}) {
-      std::vector<bool> want;
-      for (const std::uint32_t r : random) want.push_back(r < threshold);
-      Words got = words_for(n);
-      EXPECT_EQ(simd::mark_below(random.data(), threshold, got.data(), n), count_true(want)) << threshold;
-      EXPECT_EQ(got, as_words(want)) << threshold;
+    std::vector<std::uint16_t> upper(static_cast<std::size_t>(n));
+    for (auto& u : upper) u = static_cast<std::uint16_t>(std::array<std::uint64_t, 6>{0, 1, 0x7FFF, 0x8000, 0xFFFF, rng()}[rng() % 6]);
+    for (const std::uint64_t threshold : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{0x1FFFF}, std::uint64_t{0x80000000},
+                                          std::uint64_t{0xFFFFFFFF}, std::uint64_t{1} << 32}) {
+      std::vector<bool> below, equal;
+      for (const std::uint16_t u : upper) below.push_back(u < threshold >> 16), equal.push_back(u == threshold >> 16);
+      Words got = words_for(n), got_equal = words_for(n);
+      EXPECT_EQ(simd::mark_below(upper.data(), threshold, got.data(), got_equal.data(), n), count_true(below)) << threshold;
+      EXPECT_EQ(got, as_words(below)) << threshold;
+      EXPECT_EQ(got_equal, as_words(equal)) << threshold;
     }
   });
 }
@@ -226,25 +227,26 @@ TEST(SimdSelect, DecisionsByRank) {
     simd::RankLine line{some(), below(rng, 3) == 0 ? 0.0f : some() / static_cast<float>(n + 1), 0, 0};
     line.lowest = std::clamp(some(), 0.0f, 0x1.fffffep+30f);
     line.highest = std::clamp(some(), line.lowest, 0x1.fffffep+30f);
-    std::vector<std::uint32_t> ranks, random;
+    std::vector<std::uint32_t> ranks;
+    std::vector<std::uint16_t> upper;
     std::vector<std::int64_t> thresholds;
     for (std::int64_t i = 0; i < n; ++i) {
       ranks.push_back(static_cast<std::uint32_t>(below(rng, n)));
       const float on_line = line.first + line.step * static_cast<float>(ranks.back());
       thresholds.push_back(static_cast<std::int64_t>(std::clamp(on_line, line.lowest, line.highest)));
       EXPECT_EQ(simd::threshold_of(line, ranks.back()), thresholds.back());
-      const auto near = static_cast<std::uint32_t>(2 * thresholds.back() + below(rng, 9) - 4);
-      random.push_back(below(rng, 2) == 0 ? near : static_cast<std::uint32_t>(rng()));
+      const auto near = static_cast<std::uint16_t>((thresholds.back() >> 15) + below(rng, 3) - 1);
+      upper.push_back(below(rng, 2) == 0 ? near : static_cast<std::uint16_t>(rng()));
     }
-    for (const std::int32_t margin : {0, 1, 5000, 0x40000000, 0x7FFFFFFF}) {
+    for (const std::int32_t margin : {0, 1, 5000, 16384, 20000, 0x40000000, 0x7FFFFFFF}) {
       std::vector<bool> drawn, near;
       for (std::size_t i = 0; i < ranks.size(); ++i) {
-        const std::int64_t half = random[i] / 2;
-        drawn.push_back(half < thresholds[i]);
-        near.push_back(std::abs(half - thresholds[i]) <= margin);
+        const std::int64_t middle = upper[i] * 32768 + 16384;
+        drawn.push_back(middle < thresholds[i]);
+        near.push_back(std::abs(middle - thresholds[i]) <= margin);
       }
       Words marks = words_for(n), near_marks = words_for(n);
-      simd::decide_by_rank(ranks.data(), random.data(), line, margin, marks.data(), near_marks.data(), n);
+      simd::decide_by_rank(ranks.data(), upper.data(), line, margin, marks.data(), near_marks.data(), n);
       EXPECT_EQ(marks, as_words(drawn));
       EXPECT_EQ(near_marks, as_words(near)) << margin;
     }

@@ -58,33 +58,39 @@ Drawn draw_by_sorting(const std::vector<float>& x, const std::vector<std::uint64
   return drawn;
 }
 
-// Draws both ways from rows whose random numbers lie where decisions are close.
+// Draws both ways from a row; some thresholds are next to draws of its elements.
 void check_draws(const std::vector<float>& x, Rng& rng) {
   const auto n = std::ssize(x);
   constexpr std::uint64_t kAll = std::uint64_t{1} << 32;
-  const double low = uniform(rng, -0.5, 1.2), rise = below(rng, 5) == 0 ? 0.0 : uniform(rng, 0.0, 1.5);
+  const RandomKey key{{static_cast<std::uint32_t>(rng()), static_cast<std::uint32_t>(rng())}};
+  const std::uint64_t first = rng() >> 2;
+  std::vector<std::uint32_t> random;
+  std::vector<std::uint16_t> upper;
+  for (std::int64_t i = 0; i < n; ++i) {
+    random.push_back(random_draw(key, first + static_cast<std::uint64_t>(i)));
+    upper.push_back(static_cast<std::uint16_t>(random.back() >> 16));
+  }
+  const auto near_a_draw = [&] { return std::min(random[static_cast<std::size_t>(below(rng, n))] + std::uint64_t{rng() % 3}, kAll); };
+  const bool at_a_draw = below(rng, 2) == 0;
+  const double low = at_a_draw ? static_cast<double>(near_a_draw()) * 0x1p-32 : uniform(rng, -0.5, 1.2);
+  const double rise = at_a_draw || below(rng, 5) == 0 ? 0.0 : uniform(rng, 0.0, 1.5);
   std::vector<std::uint64_t> thresholds;
   for (std::int64_t r = 0; r < n; ++r) {
     const double p = std::clamp(low + rise * static_cast<double>(r) / static_cast<double>(n), 0.0, 1.0);
     thresholds.push_back(static_cast<std::uint64_t>(p * 0x1p32));
   }
   if (below(rng, 4) == 0) {  // no ramp at all
-    for (std::uint64_t& t : thresholds) t = below(rng, 6) == 0 ? kAll : rng() % kAll;
+    for (std::uint64_t& t : thresholds) t = below(rng, 6) == 0 ? kAll : near_a_draw();
     std::sort(thresholds.begin(), thresholds.end());
   }
   std::vector<std::int64_t> ends;
   for (std::int64_t d = 1; d <= 10; ++d) ends.push_back((d * n + 9) / 10);
-  std::vector<std::uint32_t> random;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint64_t near = thresholds[static_cast<std::size_t>(below(rng, n))] + static_cast<std::uint64_t>(below(rng, 3)) - 1;
-    random.push_back(below(rng, 3) == 0 ? static_cast<std::uint32_t>(std::min(near, kAll - 1)) : static_cast<std::uint32_t>(rng()));
-  }
   const RankDraw draw(thresholds, ends);
   const Drawn want = draw_by_sorting(x, thresholds, ends, random);
   std::vector<std::byte> work(static_cast<std::size_t>(RankDraw::work_bytes(n)));
   const auto blank = [&] { return Drawn{std::vector<std::uint64_t>(want.marks.size(), 0xABu), std::vector<std::int64_t>(ends.size())}; };
   Drawn got = blank();
-  draw.draw(x.data(), random.data(), got.marks.data(), got.in_groups.data(), work.data());
+  draw.draw(x.data(), {upper.data(), key, first}, got.marks.data(), got.in_groups.data(), work.data());
   RC_ASSERT(got == want);
   const std::uint32_t* order = draw.order(x.data(), work.data());
   RC_ASSERT(std::vector<std::uint32_t>(order, order + n) == sorted_order(x, false));

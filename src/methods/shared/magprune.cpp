@@ -76,7 +76,7 @@ class RowMagPrune final : public Sparsifier {
   const std::uint64_t* marks_of(const Tile& tile) noexcept override { return marks_.empty() ? nullptr : marks_.of(tile); }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_ + row_ * 8; }
   std::int64_t scratch_bytes() const noexcept override {
-    return row_ * 4 + RankDraw::work_bytes(row_) + 8 * (ceil_div(row_, 64) + TileMarks::words_of(tiling_));
+    return row_ * 2 + RankDraw::work_bytes(row_) + 8 * (ceil_div(row_, 64) + TileMarks::words_of(tiling_));
   }
   std::vector<Kernel::Note> notes() const override { return {{"c", ramp_.center()}}; }
 
@@ -84,13 +84,14 @@ class RowMagPrune final : public Sparsifier {
   // Draws from each row and calls use(offset in the tile, its marks, work memory).
   template <typename Use>
   void draw_rows(const Tile& tile, const float* delta, ModelMeasure* measure, Scratch& scratch, const Use& use) noexcept {
-    std::uint32_t* random = scratch.words(0, row_);
+    std::uint16_t* upper = scratch.halves(0, row_);
     auto* work = reinterpret_cast<std::byte*>(scratch.bytes(1, RankDraw::work_bytes(row_)));
     std::uint64_t* row_marks = scratch.longs(2, ceil_div(row_, 64));
     std::array<std::int64_t, kDeciles> kept_in{};
     for (std::int64_t at = 0; at < tile.count; at += row_) {
-      simd::fill_random(key_, static_cast<std::uint64_t>(tile.begin + at), random, row_);
-      draw_->draw(delta + at, random, row_marks, kept_in.data(), work);
+      const RandomDraws draws{upper, key_, static_cast<std::uint64_t>(tile.begin + at)};
+      simd::fill_draws(draws.key, draws.first, upper, row_);
+      draw_->draw(delta + at, draws, row_marks, kept_in.data(), work);
       use(at, row_marks, work);
     }
     if (measure == nullptr) return;
@@ -265,7 +266,7 @@ class ScopeMagPrune final : public Sparsifier {
   }
 
   void keep_if_drawn(std::int64_t index, std::int64_t rank, std::array<std::int64_t, kDeciles>& kept_in) noexcept {
-    if (random_u32(spec_.key, static_cast<std::uint64_t>(index)) >= ramp_.threshold(rank)) return;
+    if (random_draw(spec_.key, static_cast<std::uint64_t>(index)) >= ramp_.threshold(rank)) return;
     if (divides()) {
       ranks_[static_cast<std::size_t>(index)] = static_cast<std::uint32_t>(rank + 1);
     } else {

@@ -7,6 +7,7 @@
 #include "methods/shared/tile_marks.h"
 #include "simd/ops.h"
 #include "simd/select.h"
+#include "tensor/marks.h"
 #include "tensor/selection.h"
 
 namespace crucible {
@@ -51,15 +52,22 @@ class Bernoulli final : public Sparsifier {
   }
   const std::uint64_t* marks_of(const Tile& tile) noexcept override { return marks_.empty() ? nullptr : marks_.of(tile); }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_; }
-  std::int64_t scratch_bytes() const noexcept override { return kTileElems * 4 + TileMarks::words_of(spec_.tiling) * 8; }
+  std::int64_t scratch_bytes() const noexcept override { return kTileElems * 2 + 2 * TileMarks::words_of(spec_.tiling) * 8; }
 
  private:
   const std::uint64_t* draw(const Tile& tile, ModelMeasure* measure, Scratch& scratch) noexcept {
     std::uint64_t* marks = marks_.empty() ? scratch.longs(1, TileMarks::words_of(spec_.tiling)) : marks_.of(tile);
     if (measure == nullptr && !marks_.empty()) return marks;
-    std::uint32_t* random = scratch.words(0, tile.count);
-    simd::fill_random(spec_.key, static_cast<std::uint64_t>(tile.begin), random, tile.count);
-    const std::int64_t count = simd::mark_below(random, threshold_, marks, tile.count);
+    std::uint16_t* upper = scratch.halves(0, tile.count);
+    std::uint64_t* equal = scratch.longs(2, TileMarks::words_of(spec_.tiling));
+    const RandomDraws draws{upper, spec_.key, static_cast<std::uint64_t>(tile.begin)};
+    simd::fill_draws(draws.key, draws.first, upper, tile.count);
+    std::int64_t count = simd::mark_below(upper, threshold_, marks, equal, tile.count);
+    for_each_mark(equal, tile.count, [&](std::int64_t i) {
+      if (!draws.below(i, threshold_)) return;
+      marks[i / 64] |= std::uint64_t{1} << (i % 64);
+      ++count;
+    });
     if (measure == nullptr) return marks;
     measure->elems += tile.count;
     measure->kept += count;
