@@ -1,9 +1,11 @@
 // A whole merge, with each system call of it failing in turn: the output is the old model, or the new one, or (when there was none)
 // nothing; never a mixture, and no temporary folder beside it.
+#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -26,7 +28,8 @@ Content content_of(const std::string& folder) {
   if (!fs::exists(folder)) return out;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name != "crucible.json" && name != "crucible_report.html") out[name] = entry.is_directory() ? "(a folder)" : read_text(entry.path().string());
+    if (name != "crucible.json" && name != "crucible_report.html")
+      out[name] = entry.is_directory() ? "(a folder)" : read_text(entry.path().string());
   }
   return out;
 }
@@ -105,6 +108,53 @@ TEST_F(MergeFaults, OldOutputOrTheNewOne) {
       }
     }
   }
+}
+
+// A disk that loses writes tells it to the first sync after them, here to one that is made while the merge still writes.
+struct LossyDisk {
+  LossyDisk() : saved(system_calls()) {
+    written = 0;
+    syncs = 0;
+    real = saved;
+    system_calls().pwrite = [](int fd, const void* data, std::size_t n, off_t at) {
+      written += static_cast<std::int64_t>(n);
+      // Long enough for the merge to ask for a sync; the rest waits for it.
+      while (written > (std::int64_t{70} << 20) && syncs == 0) std::this_thread::yield();
+      return real.pwrite(fd, data, n, at);
+    };
+    system_calls().sync = [](int fd) {
+      if (syncs++ > 0) return real.sync(fd);
+      errno = EIO;
+      return -1;
+    };
+  }
+  ~LossyDisk() { system_calls() = saved; }
+  LossyDisk(const LossyDisk&) = delete;
+  LossyDisk& operator=(const LossyDisk&) = delete;
+
+  SystemCalls saved;
+  static inline SystemCalls real;
+  static inline std::atomic<std::int64_t> written;
+  static inline std::atomic<int> syncs;
+};
+
+TEST(EarlySyncFaults, WhatIsLostWhileTheMergeWritesStopsIt) {
+  const TempFolder box;
+  write_llama(box / "a", 1, DType::kF16, 1, {1, 1024, 64, 25'000});
+  MergeRequest request;
+  request.recipe_text = "merge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 0.5}\n";
+  request.model_dirs = {{"a", box / "a"}};
+  request.threads = 1;
+  const LossyDisk disk;
+  std::string error;
+  try {
+    merge(request, box / "out");
+  } catch (const Error& e) {
+    error = e.what();
+  }
+  EXPECT_NE(error.find("cannot sync to disk"), std::string::npos) << error;
+  EXPECT_EQ(disk.syncs, 1);
+  EXPECT_FALSE(fs::exists(box / "out"));
 }
 
 }  // namespace
