@@ -1,6 +1,7 @@
 #include "io/early_sync.h"
 
 #include <algorithm>
+#include <system_error>
 
 namespace crucible {
 
@@ -11,8 +12,12 @@ void EarlySync::wrote(WriteFile& file, std::int64_t size) {
   if (failed_ != nullptr) std::rethrow_exception(failed_);
   std::int64_t& unsynced = unsynced_[&file];
   unsynced += size;
-  if (unsynced < piece_) return;
-  if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
+  if (unsynced < piece_ || ended_) return;
+  try {
+    if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
+  } catch (const std::system_error&) {
+    ended_ = true;  // no thread to be had: the sync at the end does it all
+  }
   wake_.notify_one();
 }
 
