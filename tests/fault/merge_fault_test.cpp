@@ -112,10 +112,10 @@ TEST_F(MergeFaults, OldOutputOrTheNewOne) {
 
 // A disk that loses writes tells it to the first sync after them, here to one that is made while the merge still writes.
 struct LossyDisk {
-  LossyDisk() : saved(system_calls()) {
+  LossyDisk() {
     written = 0;
     syncs = 0;
-    real = saved;
+    real = system_calls();
     system_calls().pwrite = [](int fd, const void* data, std::size_t n, off_t at) {
       written += static_cast<std::int64_t>(n);
       // Long enough for the merge to ask for a sync; the rest waits for it.
@@ -128,11 +128,10 @@ struct LossyDisk {
       return -1;
     };
   }
-  ~LossyDisk() { system_calls() = saved; }
+  ~LossyDisk() { system_calls() = real; }
   LossyDisk(const LossyDisk&) = delete;
   LossyDisk& operator=(const LossyDisk&) = delete;
 
-  SystemCalls saved;
   static inline SystemCalls real;
   static inline std::atomic<std::int64_t> written;
   static inline std::atomic<int> syncs;
