@@ -1,7 +1,7 @@
 // Arcee Fusion: takes from the model the parameters that matter most, by how far they moved and how much their row changed.
 //
-// The divergences of the rows come first: one pass where tiles are whole rows, three (largest values, sums of exponentials,
-// divergences) where a row spans tiles. Two counting passes then find the quartiles of the scores.
+// Where tiles are whole rows, the passes that find the quartiles of the scores take the divergence of a row when they first meet it. Where
+// a row spans tiles, three passes (largest values, sums of exponentials, divergences) come before them.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -32,10 +32,15 @@ const FieldTable& model_fields() {
   return table;
 }
 
-constexpr double kFloor = 1e-8;  // added to every probability
-// Scores are rounded to f32 for ranking, and the threshold is a sum of three of them: what is this close to it, in units of that sum,
+constexpr double kFloor = 1e-8;   // added to every probability
+constexpr double kNotTaken = -1;  // in place of a divergence
+// Scores are f32, rounded three times, and the threshold is a sum of three of them: what is this close to it, in units of that sum,
 // counts as equal. So scores that equal the threshold in exact arithmetic are all treated alike.
-constexpr double kRounding = 0x1p-22;
+constexpr double kRounding = 0x1p-21;
+
+// Scores are multiplied by a power of two before they are rounded to f32, so that small ones do not vanish. Where the largest one is not
+// known before the first score is taken, it is this power; the largest must then come to at least 1 and stay finite.
+constexpr int kFirstScale = 80;
 
 // Scratch slots.
 constexpr int kScoreSlot = 0;
@@ -64,18 +69,15 @@ class ArceeFusionKernel final : public Kernel {
   explicit ArceeFusionKernel(const KernelSpec& spec)
       : tiling_(spec.tiling),
         rows_(spec.tiling.elems / spec.tiling.row),
-        rank_pass_(spec.tiling.whole_rows ? 1 : 3),
-        cuts_({.takes = quartile_takes(spec.tiling.elems),
-               .elems = spec.tiling.elems,
-               .tiles = spec.tiling.tiles,
-               .tile_elems = spec.tiling.tile_elems,
-               .ties = RankCuts::Ties::kNotSeen,
-               .keep_budget_bytes = spec.keep_budget_bytes}) {
+        rank_pass_(spec.tiling.whole_rows ? 0 : 3),
+        keep_budget_bytes_(spec.keep_budget_bytes),
+        ranking_(spec.tiling.whole_rows),
+        cuts_(new_cuts()) {
     CHECK(spec.has_base && spec.models.size() == 1);
   }
 
   void prepare() override {
-    divergences_.resize(static_cast<std::size_t>(rows_));
+    divergences_.resize(static_cast<std::size_t>(rows_), tiling_.whole_rows ? kNotTaken : 0);
     if (tiling_.whole_rows) {
       peaks_.resize(static_cast<std::size_t>(tiling_.tiles));
     } else {
@@ -90,30 +92,23 @@ class ArceeFusionKernel final : public Kernel {
 
   void reduce(int pass, const Tile& tile, const TileInputs& in, double*, std::uint64_t* counts, Measure&,
               Scratch& scratch) noexcept override {
-    if (pass >= rank_pass_) {
-      cuts_.reduce(tile.index, scores(tile, in, scratch), tile.count, counts);
-    } else if (tiling_.whole_rows) {
-      see_rows(tile, in, scratch);
-    } else {
-      see_parts(pass, tile, in, scratch);
-    }
+    if (pass < rank_pass_) return see_parts(pass, tile, in, scratch);
+    if (tiling_.whole_rows) see_rows(tile, in, scratch);
+    cuts_.reduce(tile.index, scores(tile, in, scratch), tile.count, counts);
   }
 
   Next seal(int pass, const Totals& totals) noexcept override {
-    if (pass >= rank_pass_) {
-      if (cuts_.seal(totals.counts)) return Next::kReduce;
-      find_threshold();
-      return Next::kMap;
+    if (pass < rank_pass_) {
+      join_parts(pass);
+      return pass + 1 < rank_pass_ ? Next::kReduce : rank_below_peak();
     }
-    if (!tiling_.whole_rows) join_parts(pass);
-    if (pass + 1 < rank_pass_) return Next::kReduce;
-    for (const double peak : peaks_) peak_ = std::max(peak_, peak);
-    // Where every score is 0, all of them are on the threshold.
-    if (peak_ == 0) return Next::kMap;
-    // The largest score comes close to the largest f32, so that small ones do not vanish when they are rounded.
-    scale_ = std::ldexp(1.0, 126 - std::ilogb(peak_));
-    ranking_ = true;
-    return Next::kReduce;
+    if (cuts_.seal(totals.counts)) return Next::kReduce;
+    if (tiling_.whole_rows && peak_ == 0) {  // all tiles have been seen now
+      for (const double peak : peaks_) peak_ = std::max(peak_, peak);
+      if (!(peak_ * scale_ >= 1 && peak_ * scale_ < 0x1p+127)) return rank_below_peak();
+    }
+    find_threshold();
+    return Next::kMap;
   }
 
   void map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch& scratch) noexcept override {
@@ -161,6 +156,24 @@ class ArceeFusionKernel final : public Kernel {
     }
   }
 
+  RankCuts new_cuts() const {
+    return RankCuts({.takes = quartile_takes(tiling_.elems),
+                     .elems = tiling_.elems,
+                     .tiles = tiling_.tiles,
+                     .tile_elems = tiling_.tile_elems,
+                     .ties = RankCuts::Ties::kNotSeen,
+                     .keep_budget_bytes = keep_budget_bytes_});
+  }
+
+  // Ranks scores that are scaled so that the largest comes close to the largest f32.
+  Next rank_below_peak() noexcept {
+    if (peak_ == 0) return Next::kMap;  // every score is 0, so all of them are on the threshold
+    scale_ = std::ldexp(1.0, 126 - std::ilogb(peak_));
+    cuts_ = new_cuts();
+    ranking_ = true;
+    return Next::kReduce;
+  }
+
   // The exponentials of the model's and of the base's elements, in scratch memory until the next call, and their sums.
   static std::array<const double*, 2> exponentials(const float* const (&x)[2], std::int64_t n, const float (&largest)[2], double (&sums)[2],
                                                    Scratch& scratch) noexcept {
@@ -175,16 +188,25 @@ class ArceeFusionKernel final : public Kernel {
   // Rounding may leave a divergence a little below 0. NaN stays.
   static double not_below_zero(double divergence) noexcept { return divergence < 0 ? 0 : divergence; }
 
+  static double divergence_of_row(const float* const (&x)[2], std::int64_t n, Scratch& scratch) noexcept {
+    RowFacts facts{{simd::largest(x[0], n), simd::largest(x[1], n)}, {0, 0}};
+    const auto exps = exponentials(x, n, facts.largest, facts.sum, scratch);
+    return not_below_zero(simd::divergence(exps[0], facts.sum[0], exps[1], facts.sum[1], kFloor, n));
+  }
+
+  // Takes the divergences of a tile's rows, unless an earlier pass has done so.
   void see_rows(const Tile& tile, const TileInputs& in, Scratch& scratch) noexcept {
     double peak = 0;
+    bool taken = false;
     for_each_row(tile, [&](std::size_t row, std::int64_t from, std::int64_t n) {
+      taken = taken || divergences_[row] != kNotTaken;
+      if (taken) return;
       const float* const x[2] = {in.models[0] + from, in.base + from};
-      RowFacts facts{{simd::largest(x[0], n), simd::largest(x[1], n)}, {0, 0}};
-      const auto exps = exponentials(x, n, facts.largest, facts.sum, scratch);
-      divergences_[row] = not_below_zero(simd::divergence(exps[0], facts.sum[0], exps[1], facts.sum[1], kFloor, n));
-      peak = std::max(peak, divergences_[row] * simd::largest_distance(x[0], x[1], n));
+      const simd::NearDivergence near = simd::near_divergence(x[0], x[1], kFloor, n);
+      divergences_[row] = near.valid ? near.divergence : divergence_of_row(x, n, scratch);
+      peak = std::max(peak, divergences_[row] * (near.valid ? static_cast<double>(near.distance) : simd::largest_distance(x[0], x[1], n)));
     });
-    peaks_[static_cast<std::size_t>(tile.index)] = peak;
+    if (!taken) peaks_[static_cast<std::size_t>(tile.index)] = peak;
   }
 
   // A long row meets a tile in one part, and a tile holds parts of two rows at most.
@@ -246,14 +268,15 @@ class ArceeFusionKernel final : public Kernel {
   Tiling tiling_;
   std::int64_t rows_;
   int rank_pass_;  // the first pass that counts scores
-  bool ranking_ = false;
+  std::int64_t keep_budget_bytes_;
+  bool ranking_;
   RankCuts cuts_;
   std::vector<double> divergences_;  // of each row
   std::vector<double> peaks_;        // the largest score of each tile, where tiles are whole rows
   std::vector<RowFacts> row_facts_;  // where they are not
   std::vector<PartFacts> parts_;     // two for each tile
-  double peak_ = 0;                  // the largest score
-  double scale_ = 1;
+  double peak_ = 0;                  // the largest score, once all tiles have been seen
+  double scale_ = std::ldexp(1.0, kFirstScale);
   double threshold_ = 0;  // times scale_
   double limit_ = 0;
   std::atomic<std::int64_t> taken_{0};
@@ -275,7 +298,7 @@ q1, q2, q3 = the elements trunc((n - 1) / 4), trunc((n - 1) / 2), trunc((n - 1) 
 out = x where score >= q2 + 1.5 (q3 - q1), base elsewhere)",
       .deviations =
           R"(mergekit draws two random samples of a million scores for the quartiles of larger tensors, anew in every run (D55); here all scores count.
-mergekit computes in the tensors' type (D32): in bf16 the divergences are rounding noise, in f32 about one parameter in a thousand is decided wrongly. Here softmax and divergence are f64; scores are rounded to f32 for ranking, and a score within rounding (2^-22 of the quartiles' sum) of the threshold counts as equal to it, so is taken.
+mergekit computes in the tensors' type (D32): in bf16 the divergences are rounding noise, in f32 about one parameter in a thousand is decided wrongly. Here divergences are right to 2^-20 of themselves, however small; scores are f32, and a score within rounding (2^-21 of the quartiles' sum) of the threshold counts as equal to it, so is taken.
 mergekit writes float32 for half-precision inputs unless out_dtype is given (D3), and fails on a tensor without axes; here that is one row.
 Where all scores are 0 (rows of one element, models that do not differ) the formula takes the model's tensor; a remark says so where it differs.)",
       .paper = "",

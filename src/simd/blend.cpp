@@ -22,7 +22,10 @@ constexpr std::int64_t kBlock = 256;
 constexpr int kLanes = 16;
 
 HWY_INLINE double wide(float v) { return static_cast<double>(v); }
-HWY_INLINE double absolute(double v) { return v < 0 ? -v : v; }
+template <typename T>
+HWY_INLINE T absolute(T v) {
+  return v < 0 ? -v : v;
+}
 
 void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
@@ -133,7 +136,12 @@ void Spread(const float* const* x, std::int64_t models, float* HWY_RESTRICT out,
 }
 
 void ScaledDistance(const float* x, const float* y, double factor, float* HWY_RESTRICT out, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(factor * absolute(wide(x[i]) - wide(y[i])));
+  if (factor >= 0x1p-100 && factor <= 0x1p+100) {
+    const auto narrow = static_cast<float>(factor);
+    for (std::int64_t i = 0; i < n; ++i) out[i] = narrow * absolute(x[i] - y[i]);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(factor * absolute(wide(x[i]) - wide(y[i])));
+  }
 }
 
 double LargestDistance(const float* x, const float* y, std::int64_t n) {

@@ -23,7 +23,7 @@ void count_active(const float* base, std::span<const float* const> x, double eps
 // out = number of models * standard deviation over the models, rounded once to f32. 0 where, and only where, all are equal.
 void spread(std::span<const float* const> x, float* out, std::int64_t n) noexcept;
 
-// out = factor * |x - y|, all in f64, rounded once.
+// out = factor * |x - y| in f32, each of the three rounded; in f64 and rounded once where f32 might not hold the factor.
 void scaled_distance(const float* x, const float* y, double factor, float* out, std::int64_t n) noexcept;
 // The largest |x - y|, in f64; NaN counts as 0.
 double largest_distance(const float* x, const float* y, std::int64_t n) noexcept;

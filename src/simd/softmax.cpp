@@ -104,12 +104,13 @@ HWY_INLINE double log_of_one_plus(double u) {
 }
 
 // Adds n values to fixed lanes; value i to lane i % 16.
-HWY_INLINE void add_to_lanes(const double* values, std::int64_t n, double* lanes) {
+template <typename T>
+HWY_INLINE void add_to_lanes(const T* values, std::int64_t n, double* lanes) {
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (int k = 0; k < kLanes; ++k) lanes[k] += values[i + k];
+    for (int k = 0; k < kLanes; ++k) lanes[k] += static_cast<double>(values[i + k]);
   }
-  for (int k = 0; i + k < n; ++k) lanes[k] += values[i + k];
+  for (int k = 0; i + k < n; ++k) lanes[k] += static_cast<double>(values[i + k]);
 }
 
 // The first in the order `before` of the values and of `none`; NaN is passed over.
@@ -175,6 +176,85 @@ double Divergence(const double* e, double e_sum, const double* f, double f_sum, 
   return add_lanes(lanes);
 }
 
+// exp of x in [-16, 16] in f32, to about 1 unit in the last place; any number, but no trap, elsewhere.
+HWY_INLINE float exp_f32(float x) {
+  constexpr float kLog2E = 0x1.715476p+0f;
+  constexpr float kHigh = 0x1.62e4p-1f;  // ln 2 in two parts: the first has 9 zero bits at its end
+  constexpr float kLow = 0x1.7f7d1cp-20f;
+  constexpr float kToInteger = 0x1.8p+23f;
+  const float shifted = x * kLog2E + kToInteger;
+  const float k = shifted - kToInteger;
+  const float r = (x - k * kHigh) - k * kLow;  // |r| <= ln 2 / 2
+  const float p = 0.5f + r * (0x1.555556p-3f + r * (0x1.555556p-5f + r * (0x1.111112p-7f + r * 0x1.6c16c2p-10f)));
+  const float e = 1.0f + (r + r * r * p);
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(e) + (std::bit_cast<std::uint32_t>(shifted) << 23));
+}
+
+// s - ln(1 + s) for s > -1.
+HWY_INLINE double log_defect(double s) {
+  if (!(s < 0x1p-6 && s > -0x1p-6)) return s - log_of_one_plus(s);
+  double p = 1.0 / 9.0;
+  p = 1.0 / 8.0 - p * s;
+  p = 1.0 / 7.0 - p * s;
+  p = 1.0 / 6.0 - p * s;
+  p = 1.0 / 5.0 - p * s;
+  p = 1.0 / 4.0 - p * s;
+  p = 1.0 / 3.0 - p * s;
+  p = 1.0 / 2.0 - p * s;
+  return s * s * p;
+}
+
+// With w = exp(y), d = x - y and means <.> that are weighted by w: the sum of exp(x) is that of w times 1 + s, s = <exp(d) - 1>. So
+//   KL(softmax(x), softmax(y)) = <d exp(d)> / (1 + s) - ln(1 + s) = (<d exp(d) - (exp(d) - 1)> - s^2) / (1 + s) + (s - ln(1 + s)),
+// where nothing of the first order in d is left to cancel. The weights need no more digits than the result: other weights are another pair
+// of rows that differ by the same d. A floor that is small beside q takes floor * sum(exp(u) - 1 - u) away, u = d - ln(1 + s), but for the
+// square of floor / q; in the same way that is floor times (sum(exp(d) - 1 - d) - s sum(d) + n s^2) / (1 + s) - n (s - ln(1 + s)).
+void NearDivergenceOf(const float* x, const float* y, double floor, std::int64_t n, NearDivergence& result) {
+  constexpr float kFurthest = 0.25f;
+  constexpr float kLargest = 16.0f;
+  constexpr double kFloorShare = 0x1p-11;  // of the smallest q at most
+  constexpr double kLeast = 0.125;         // of the divergence, of what it would be without the part that is constant
+  double sums[3][kLanes] = {};             // of w, w (exp(d) - 1), w (d exp(d) - (exp(d) - 1))
+  double plain[2][kLanes] = {};            // of d, exp(d) - 1 - d
+  float furthest = 0;
+  float largest = 0;
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    const std::int64_t m = std::min(n - at, kBlock);
+    float terms[3][kBlock];
+    float d[kBlock];
+    float tail[kBlock];
+    for (std::int64_t k = 0; k < m; ++k) {
+      const float w = exp_f32(y[at + k]);
+      const float t = x[at + k] - y[at + k];
+      d[k] = t;
+      tail[k] = t * t * (0.5f + t * (0x1.555556p-3f + t * (0x1.555556p-5f + t * (0x1.111112p-7f + t * (0x1.6c16c2p-10f + t * 0x1.a01a02p-13f)))));
+      const float grown = t + tail[k];  // exp(d) - 1
+      terms[0][k] = w;
+      terms[1][k] = w * grown;
+      terms[2][k] = w * (t * grown - tail[k]);
+    }
+    for (int j = 0; j < 3; ++j) add_to_lanes(terms[j], m, sums[j]);
+    add_to_lanes(d, m, plain[0]);
+    add_to_lanes(tail, m, plain[1]);
+    const auto size = [](float v) HWY_ATTR { return v < 0 ? -v : v; };
+    furthest = std::max(furthest, size(extreme(d, m, 0.0f, [&](float u, float v) HWY_ATTR { return size(u) > size(v); })));
+    largest = std::max(largest, size(extreme(y + at, m, 0.0f, [&](float u, float v) HWY_ATTR { return size(u) > size(v); })));
+  }
+  const double weight = add_lanes(sums[0]);
+  const double s = add_lanes(sums[1]) / weight;
+  const double curve = add_lanes(sums[2]) / weight;
+  const double defect = log_defect(s);
+  const double moved = add_lanes(plain[0]);
+  const auto count = static_cast<double>(n);
+  const double all = (curve - s * s) / (1 + s) + defect;
+  const double floored = floor * ((add_lanes(plain[1]) - s * moved + count * s * s) / (1 + s) - count * defect);
+  result.divergence = all - floored;
+  result.distance = furthest;
+  // Any comparison with NaN fails. exp(d) - 1 - d is about d^2 / 2, and so is the last sum.
+  result.valid = furthest <= kFurthest && largest <= kLargest &&
+                 floor * weight <= kFloorShare * static_cast<double>(exp_f32(-largest)) && all >= kLeast * curve;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace crucible::simd
 HWY_AFTER_NAMESPACE();
@@ -185,6 +265,7 @@ namespace crucible::simd {
 HWY_EXPORT(Largest);
 HWY_EXPORT(ExpAndSum);
 HWY_EXPORT(Divergence);
+HWY_EXPORT(NearDivergenceOf);
 
 float largest(const float* x, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(Largest)(x, n); }
 double exp_and_sum(const float* x, double shift, double* out, std::int64_t n) noexcept {
@@ -192,6 +273,11 @@ double exp_and_sum(const float* x, double shift, double* out, std::int64_t n) no
 }
 double divergence(const double* e, double e_sum, const double* f, double f_sum, double floor, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(Divergence)(e, e_sum, f, f_sum, floor, n);
+}
+NearDivergence near_divergence(const float* x, const float* y, double floor, std::int64_t n) noexcept {
+  NearDivergence result;
+  HWY_DYNAMIC_DISPATCH(NearDivergenceOf)(x, y, floor, n, result);
+  return result;
 }
 
 }  // namespace crucible::simd

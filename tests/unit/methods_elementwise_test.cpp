@@ -308,6 +308,32 @@ TEST(ArceeFusion, IsItsFormula) {
   }
 }
 
+TEST(ArceeFusion, ASampleOfTheRowsComesFirst) {
+  Rng rng(26);
+  const MergeCase merge = fine_tuned({1200, 1100}, rng);
+  const Driven driven = run_kernel("arcee_fusion", merge, {.workers = 3, .shuffle = 4});
+  EXPECT_EQ(driven.reduce_passes, 2);
+  EXPECT_LE(expect_decisions(merge, driven), 20);
+  EXPECT_EQ(bits_of(driven.out), bits_of(run_kernel("arcee_fusion", merge, {.keep_budget_bytes = 0}).out));
+}
+
+TEST(ArceeFusion, ScoresOfAnySizeAreRanked) {
+  Rng rng(27);
+  for (const double size : {1e-20, 1e-12, 1e15, 1e30}) {
+    SCOPED_TRACE(size);
+    MergeCase merge = make_case({60, 50}, Floats(3000, 0.0f), {Floats(3000)});
+    for (float& v : merge.models[0]) v = static_cast<float>(uniform(rng, -size, size));
+    const Driven driven = run_kernel("arcee_fusion", merge);
+    EXPECT_EQ(driven.reduce_passes, 4) << "two for scores of the usual size, two for these";
+    if (size > 1) {
+      EXPECT_LE(expect_decisions(merge, driven), 2);
+    } else {
+      EXPECT_GT(driven.note("share taken"), 0);
+      EXPECT_LT(driven.note("share taken"), 0.3);
+    }
+  }
+}
+
 TEST(ArceeFusion, RowsLongerThanATile) {
   Rng rng(22);
   for (const Shape& shape : {Shape{kLongestRow + 77}, Shape{2, kLongestRow + 12345}}) {

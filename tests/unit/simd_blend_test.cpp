@@ -126,6 +126,97 @@ TEST(Softmax, SameBitsOnEveryLevelAtEveryLength) {
   }
 }
 
+long double divergence_of(const Floats& x, const Floats& y, double floor) {
+  const auto softmax = [floor](const Floats& v) {
+    const auto top = static_cast<long double>(*std::max_element(v.begin(), v.end()));
+    std::vector<long double> p;
+    long double sum = 0;
+    for (const float e : v) sum += p.emplace_back(std::exp(static_cast<long double>(e) - top));
+    for (long double& e : p) e = e / sum + static_cast<long double>(floor);
+    return p;
+  };
+  const std::vector<long double> p = softmax(x), q = softmax(y);
+  long double sum = 0;
+  // p ln(p / q) - (p - q), in a form that keeps the digits of small differences.
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    const long double u = (p[i] - q[i]) / q[i];
+    sum += std::abs(u) > 1e-2L
+               ? p[i] * std::log1p(u) - (p[i] - q[i])
+               : q[i] * u * u * (1 / 2.0L + u * (-1 / 6.0L + u * (1 / 12.0L + u * (-1 / 20.0L + u * (1 / 30.0L - u / 42.0L)))));
+  }
+  return sum;
+}
+
+TEST(Softmax, DivergenceOfNearRowsIsTheDivergence) {
+  constexpr double kFloor = 1e-8;
+  Rng rng(5);
+  double worst = 0;
+  int valid = 0, all = 0;
+  for (const std::int64_t n : {2, 3, 15, 16, 17, 64, 255, 256, 257, 1000, 1536, 4096, 20000}) {
+    for (const double size : {0.0, 0.02, 0.3, 1.5}) {
+      for (const double step : {1e-7, 1e-5, 1e-3, 0.05}) {
+        for (const double shift : {0.0, 0.3 * step, -2 * step}) {
+          Floats x, y;
+          float furthest = 0;
+          for (std::int64_t i = 0; i < n; ++i) {
+            const double at = size * uniform(rng, -2, 2);
+            y.push_back(static_cast<float>(at));
+            x.push_back(static_cast<float>(at + shift + step * uniform(rng, -2, 2)));
+            furthest = std::max(furthest, std::abs(x.back() - y.back()));
+          }
+          const simd::NearDivergence near = simd::near_divergence(x.data(), y.data(), kFloor, n);
+          ++all;
+          if (!near.valid) continue;
+          ++valid;
+          EXPECT_EQ(near.distance, furthest);
+          const auto expected = static_cast<double>(divergence_of(x, y, kFloor));
+          worst = std::max(worst, std::abs(near.divergence - expected) / expected);
+          at_every_level([&] {
+            const simd::NearDivergence here = simd::near_divergence(x.data(), y.data(), kFloor, n);
+            EXPECT_EQ(std::bit_cast<std::uint64_t>(here.divergence), std::bit_cast<std::uint64_t>(near.divergence));
+            EXPECT_TRUE(here.valid);
+          });
+        }
+      }
+    }
+  }
+  EXPECT_LE(worst, 0x1p-20);
+  EXPECT_GT(valid, all / 2);
+}
+
+TEST(Softmax, RowsThatAreNotNearAreLeftToTheSlowWay) {
+  constexpr double kFloor = 1e-8;
+  Rng rng(6);
+  Floats y(3000), x(3000);
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    y[i] = static_cast<float>(uniform(rng, -1, 1));
+    x[i] = y[i] + static_cast<float>(uniform(rng, -0.01, 0.01));
+  }
+  const auto valid = [&](const Floats& one, const Floats& other, double floor) {
+    return simd::near_divergence(one.data(), other.data(), floor, std::ssize(one)).valid;
+  };
+  const auto with = [](Floats v, std::size_t i, float value) {
+    v[i] = value;
+    return v;
+  };
+  at_every_level([&] {
+    EXPECT_TRUE(valid(x, y, kFloor));
+    EXPECT_TRUE(valid(y, y, kFloor)) << "the divergence of equal rows is 0";
+    EXPECT_EQ(simd::near_divergence(y.data(), y.data(), kFloor, std::ssize(y)).divergence, 0);
+    EXPECT_FALSE(valid(with(x, 2999, NAN), y, kFloor));
+    EXPECT_FALSE(valid(x, with(y, 7, NAN), kFloor));
+    EXPECT_FALSE(valid(with(x, 7, INFINITY), with(y, 7, INFINITY), kFloor));
+    EXPECT_FALSE(valid(with(x, 100, y[100] + 0.3f), y, kFloor)) << "a large difference";
+    EXPECT_FALSE(valid(with(x, 5, 17.0f), with(y, 5, 17.0f), 0)) << "a large weight";
+    EXPECT_FALSE(valid(with(x, 5, -17.0f), with(y, 5, -17.0f), 0));
+    EXPECT_FALSE(valid(x, y, 1e-4)) << "a floor that is not far below 1 / 3000";
+    Floats shifted = y;
+    for (float& v : shifted) v += 0.125f;
+    EXPECT_FALSE(valid(shifted, y, kFloor)) << "no difference but a constant";
+    EXPECT_FALSE(valid({0.1f}, {0.0f}, kFloor));
+  });
+}
+
 TEST(Softmax, LargestPassesOverNan) {
   at_every_level([] {
     Floats x(40, -3.0f);
