@@ -166,7 +166,7 @@ void majority_of_two(benchmark::State& state) {
   std::vector<float> y(kElems);
   std::int64_t votes[2] = {}, lost[2] = {};
   simd::VoteCounts counts{0, votes, lost};
-  for (auto _ : state) simd::merge_majority(base.data(), both, weigh, 1e-6, y.data(), kElems, counts);
+  for (auto _ : state) simd::merge_majority(base.data(), both, nullptr, weigh, 1e-6, y.data(), kElems, counts);
   done(state);
 }
 BENCHMARK(majority_of_two);

@@ -45,10 +45,9 @@ const FieldTable& model_fields() {
   return table;
 }
 
-// Scratch slots: spreads, marks, and one copy per model.
+// Scratch slots: spreads and marks.
 constexpr int kSpreadSlot = 0;
 constexpr int kMarkSlot = 1;
-constexpr int kCopySlot = 2;
 
 constexpr const char* kDiffering = "positions that differ";
 
@@ -93,7 +92,8 @@ class SceKernel final : public Kernel {
       for (std::int64_t w = 0; w < ceil_div(tile.count, 64); ++w) measure.models[0].kept += std::popcount(marks[w]);
     }
     for (std::size_t i = 0; i < in.models.size(); ++i)
-      sums[i] += simd::sum_square_difference(masked(marks, tile, in, i, scratch), in.base, tile.count);
+      sums[i] += marks == nullptr ? simd::sum_square_difference(in.models[i], in.base, tile.count)
+                                  : simd::marked_square_difference(in.models[i], in.base, marks, tile.count);
   }
 
   Next seal(int, const Totals& totals) noexcept override {
@@ -118,12 +118,10 @@ class SceKernel final : public Kernel {
       std::memcpy(out, in.base, static_cast<std::size_t>(tile.count) * sizeof(float));
     } else {
       const std::uint64_t* marks = select_ == Select::kDeltas ? selected(tile, in, scratch, Marks::kAgain) : nullptr;
-      std::vector<const float*> merged(models);
-      for (std::size_t i = 0; i < models; ++i) merged[i] = masked(marks, tile, in, i, scratch);
       std::vector<std::int64_t> votes(models), lost(models);
       simd::VoteCounts counts{0, votes, lost};
       constexpr double kSmallestDivisor = 1e-6;
-      simd::merge_majority(in.base, merged, weights_, kSmallestDivisor, out, tile.count, counts);
+      simd::merge_majority(in.base, in.models, marks, weights_, kSmallestDivisor, out, tile.count, counts);
       measure.sign_conflicts += counts.conflicts;
       for (std::size_t i = 0; i < models; ++i) {
         measure.models[i].votes += votes[i];
@@ -134,7 +132,7 @@ class SceKernel final : public Kernel {
 
   std::int64_t kept_bytes() const noexcept override { return selects() ? cuts_.kept_bytes() + marks_bytes_ : 0; }
   std::int64_t scratch_bytes() const noexcept override {
-    return selects() ? tiling_.tile_elems * 4 * (1 + std::ssize(weights_)) + 8 * TileMarks::words_of(tiling_) + 8 : 0;
+    return selects() ? tiling_.tile_elems * 4 + 8 * TileMarks::words_of(tiling_) + 8 : 0;
   }
   std::vector<Note> notes() const override {
     std::vector<Note> all;
@@ -176,15 +174,6 @@ class SceKernel final : public Kernel {
     simd::MagnitudeCut none;
     simd::mark_band(spread, cut, none, marks, tile.count);
     return marks;
-  }
-
-  // A model with the base in place of what is not selected: its task vector is 0 there.
-  static const float* masked(const std::uint64_t* marks, const Tile& tile, const TileInputs& in, std::size_t model,
-                             Scratch& scratch) noexcept {
-    if (marks == nullptr) return in.models[model];
-    float* copy = scratch.floats(kCopySlot + static_cast<int>(model), tile.count);
-    simd::take_marked(in.models[model], in.base, marks, copy, tile.count);
-    return copy;
   }
 
   Tiling tiling_;

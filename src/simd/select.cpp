@@ -83,18 +83,11 @@ HWY_INLINE void for_each_mask(const std::uint64_t* marks, std::int64_t n, const 
   });
 }
 
-void TakeMarked(const float* x, const float* y, const std::uint64_t* marks, float* HWY_RESTRICT out, std::int64_t n) {
+void KeepMarked(const float* x, const std::uint64_t* marks, float* HWY_RESTRICT kept, std::int64_t n) {
   const DFloat df;
   for_each_mask(
-      marks, n,
-      [&](std::int64_t i, auto mask) HWY_ATTR {
-        const auto a = hn::LoadU(df, x + i);
-        hn::StoreU(y == nullptr ? hn::IfThenElseZero(mask, a) : hn::IfThenElse(mask, a, hn::LoadU(df, y + i)), df, out + i);
-      },
-      [&](std::int64_t i, bool marked) HWY_ATTR {
-        const float other = y == nullptr ? 0.0f : y[i];
-        out[i] = marked ? x[i] : other;
-      });
+      marks, n, [&](std::int64_t i, auto mask) HWY_ATTR { hn::StoreU(hn::IfThenElseZero(mask, hn::LoadU(df, x + i)), df, kept + i); },
+      [&](std::int64_t i, bool marked) HWY_ATTR { kept[i] = marked ? x[i] : 0.0f; });
 }
 
 void SubtractMarked(const float* x, const float* y, const std::uint64_t* marks, float* HWY_RESTRICT out, std::int64_t n) {
@@ -106,12 +99,16 @@ void SubtractMarked(const float* x, const float* y, const std::uint64_t* marks, 
       [&](std::int64_t i, bool marked) HWY_ATTR { out[i] = marked ? x[i] - y[i] : 0.0f; });
 }
 
-MarkedNorms SumMarked(const float* x, const std::uint64_t* marks, std::int64_t n) {
-  const hn::CappedTag<double, 8> d;
-  const hn::Rebind<float, decltype(d)> df;
-  const hn::RebindToUnsigned<decltype(d)> du;
-  using V = hn::Vec<decltype(d)>;
-  constexpr std::size_t kWidth = hn::MaxLanes(decltype(d)());
+using DSum = hn::CappedTag<double, 8>;
+HWY_INLINE hn::Vec<DSum> load_wide(const float* x) { return hn::PromoteTo(DSum(), hn::LoadU(hn::Rebind<float, DSum>(), x)); }
+
+// The sums of all terms and of the marked ones: of vector(i) for DSum's elements from i on, and of one(i) past the last whole word.
+template <typename Vector, typename One>
+HWY_INLINE MarkedNorms sum_terms(const std::uint64_t* marks, std::int64_t n, const Vector& vector, const One& one) {
+  const DSum d;
+  const hn::RebindToUnsigned<DSum> du;
+  using V = hn::Vec<DSum>;
+  constexpr std::size_t kWidth = hn::MaxLanes(DSum());
   constexpr std::size_t kVectors = kLanes / kWidth;
   V all[kVectors];
   V marked[kVectors];
@@ -122,10 +119,10 @@ MarkedNorms SumMarked(const float* x, const std::uint64_t* marks, std::int64_t n
     for (int part = 0; part < kWord; part += kLanes) {
       const auto word = hn::Set(du, marks[at / kWord] >> part);
       for (std::size_t v = 0; v < kVectors; ++v) {
-        const V magnitude = hn::Abs(hn::PromoteTo(d, hn::LoadU(df, x + at + part + static_cast<std::int64_t>(v * kWidth))));
+        const V term = vector(at + part + static_cast<std::int64_t>(v * kWidth));
         const auto mask = hn::RebindMask(d, hn::TestBit(hn::ShiftRightSame(word, static_cast<int>(v * kWidth)), lane_bit));
-        all[v] = hn::Add(all[v], magnitude);
-        marked[v] = hn::Add(marked[v], hn::IfThenElseZero(mask, magnitude));
+        all[v] = hn::Add(all[v], term);
+        marked[v] = hn::Add(marked[v], hn::IfThenElseZero(mask, term));
       }
     }
   }
@@ -135,11 +132,31 @@ MarkedNorms SumMarked(const float* x, const std::uint64_t* marks, std::int64_t n
     hn::StoreU(marked[v], d, lanes[1] + v * kWidth);
   }
   for (; at < n; ++at) {
-    const auto magnitude = static_cast<double>(std::bit_cast<float>(magnitude_of(x[at])));
-    lanes[0][at % kLanes] += magnitude;
-    if ((marks[at / kWord] >> (at % kWord) & 1) != 0) lanes[1][at % kLanes] += magnitude;
+    const double term = one(at);
+    lanes[0][at % kLanes] += term;
+    if ((marks[at / kWord] >> (at % kWord) & 1) != 0) lanes[1][at % kLanes] += term;
   }
   return {add_lanes(lanes[0]), add_lanes(lanes[1])};
+}
+
+MarkedNorms SumMarked(const float* x, const std::uint64_t* marks, std::int64_t n) {
+  return sum_terms(
+      marks, n, [x](std::int64_t i) HWY_ATTR { return hn::Abs(load_wide(x + i)); },
+      [x](std::int64_t i) HWY_ATTR { return static_cast<double>(std::bit_cast<float>(magnitude_of(x[i]))); });
+}
+
+double MarkedSquareDifference(const float* x, const float* y, const std::uint64_t* marks, std::int64_t n) {
+  return sum_terms(
+             marks, n,
+             [x, y](std::int64_t i) HWY_ATTR {
+               const auto difference = hn::Sub(load_wide(x + i), load_wide(y + i));
+               return hn::Mul(difference, difference);
+             },
+             [x, y](std::int64_t i) HWY_ATTR {
+               const double difference = static_cast<double>(x[i]) - static_cast<double>(y[i]);
+               return difference * difference;
+             })
+      .marked;
 }
 
 std::int64_t MarkBelow(const std::uint16_t* upper, std::uint64_t threshold, std::uint64_t* HWY_RESTRICT marks,
@@ -441,9 +458,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace crucible::simd {
 
-HWY_EXPORT(TakeMarked);
+HWY_EXPORT(KeepMarked);
 HWY_EXPORT(SubtractMarked);
 HWY_EXPORT(SumMarked);
+HWY_EXPORT(MarkedSquareDifference);
 HWY_EXPORT(MarkBelow);
 HWY_EXPORT(Band);
 HWY_EXPORT(CountMagnitude);
@@ -457,16 +475,16 @@ HWY_EXPORT(FindRange);
 HWY_EXPORT(MagnitudeKeys);
 
 void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::int64_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(TakeMarked)(x, nullptr, marks, kept, n);
-}
-void take_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(TakeMarked)(x, y, marks, out, n);
+  HWY_DYNAMIC_DISPATCH(KeepMarked)(x, marks, kept, n);
 }
 void subtract_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(SubtractMarked)(x, y, marks, out, n);
 }
 MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(SumMarked)(x, marks, n);
+}
+double marked_square_difference(const float* x, const float* y, const std::uint64_t* marks, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(MarkedSquareDifference)(x, y, marks, n);
 }
 std::int64_t mark_below(const std::uint16_t* upper, std::uint64_t threshold, std::uint64_t* marks, std::uint64_t* equal,
                         std::int64_t n) noexcept {

@@ -11,9 +11,6 @@ namespace crucible::simd {
 
 // kept[i] = x[i] where marked, else 0.
 void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::int64_t n) noexcept;
-// out[i] = x[i] where marked, else y[i].
-void take_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept;
-
 // out[i] = x[i] - y[i] where marked, else 0.
 void subtract_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept;
 // The L1 norms of all elements and of the marked ones, summed as in simd/ops.h.
@@ -22,6 +19,8 @@ struct MarkedNorms {
   double marked = 0;
 };
 MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_t n) noexcept;
+// The sum of (x[i] - y[i])^2 over the marked elements, in f64, summed as in simd/ops.h.
+double marked_square_difference(const float* x, const float* y, const std::uint64_t* marks, std::int64_t n) noexcept;
 
 // Marks the draws that are below the threshold (probability * 2^32) by their upper halves, and in `equal` those whose upper half is the
 // threshold's. Returns the number of the former.

@@ -227,7 +227,8 @@ void NearDivergenceOf(const float* x, const float* y, double floor, std::int64_t
       const float w = exp_f32(y[at + k]);
       const float t = x[at + k] - y[at + k];
       d[k] = t;
-      tail[k] = t * t * (0.5f + t * (0x1.555556p-3f + t * (0x1.555556p-5f + t * (0x1.111112p-7f + t * (0x1.6c16c2p-10f + t * 0x1.a01a02p-13f)))));
+      tail[k] =
+          t * t * (0.5f + t * (0x1.555556p-3f + t * (0x1.555556p-5f + t * (0x1.111112p-7f + t * (0x1.6c16c2p-10f + t * 0x1.a01a02p-13f)))));
       const float grown = t + tail[k];  // exp(d) - 1
       terms[0][k] = w;
       terms[1][k] = w * grown;
@@ -251,8 +252,8 @@ void NearDivergenceOf(const float* x, const float* y, double floor, std::int64_t
   result.divergence = all - floored;
   result.distance = furthest;
   // Any comparison with NaN fails. exp(d) - 1 - d is about d^2 / 2, and so is the last sum.
-  result.valid = furthest <= kFurthest && largest <= kLargest &&
-                 floor * weight <= kFloorShare * static_cast<double>(exp_f32(-largest)) && all >= kLeast * curve;
+  result.valid = furthest <= kFurthest && largest <= kLargest && floor * weight <= kFloorShare * static_cast<double>(exp_f32(-largest)) &&
+                 all >= kLeast * curve;
 }
 
 }  // namespace HWY_NAMESPACE

@@ -15,7 +15,7 @@ namespace crucible::simd {
 
 enum class Ballot {
   kScaled,       // a model votes with scales[j] * x[j], and a winner adds that
-  kDifferences,  // ... with x[j] - base, and a winner adds weights[j] times that
+  kDifferences,  // ... with x[j] - base where marked, else with 0, and a winner adds weights[j] times that
 };
 enum class Divide {
   kNot,
@@ -23,6 +23,7 @@ enum class Divide {
   kByAtLeast,   // by the winners' weights, or by limit where that is more
 };
 struct VoteCall {
+  const std::uint64_t* marks = nullptr;  // null: all are marked
   const double* scales = nullptr;
   const double* weights = nullptr;
   Divide divide = Divide::kNot;
@@ -57,6 +58,7 @@ using DCount = hn::RebindToSigned<D>;
 using V = hn::Vec<D>;
 using VCount = hn::Vec<DCount>;
 
+constexpr std::int64_t kWord = 64;    // elements of a word of marks
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
 
 HWY_INLINE double wide(float v) { return static_cast<double>(v); }
@@ -64,7 +66,11 @@ HWY_INLINE double wide(float v) { return static_cast<double>(v); }
 // One element, for the few past the last full vector.
 template <Ballot kBallot>
 HWY_INLINE float vote_one(float base, const float* const* x, std::int64_t models, const VoteCall& c, std::int64_t i) {
-  const auto value = [&](std::int64_t j) { return kBallot == Ballot::kScaled ? c.scales[j] * wide(x[j][i]) : wide(x[j][i]) - wide(base); };
+  const bool marked = c.marks == nullptr || (c.marks[i / kWord] >> (i % kWord) & 1) != 0;
+  const auto value = [&](std::int64_t j) {
+    if constexpr (kBallot == Ballot::kScaled) return c.scales[j] * wide(x[j][i]);
+    return marked ? wide(x[j][i]) - wide(base) : 0.0;
+  };
   double sum = value(0);
   for (std::int64_t j = 1; j < models; ++j) sum += value(j);
   const bool up = c.zero_is_plus ? sum >= 0 : sum > 0;
@@ -115,6 +121,7 @@ HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const V zero = hn::Zero(d);
   const V minus_zero = hn::Set(d, -0.0);
+  const auto lane_bit = hn::Shl(hn::Set(di, 1), hn::Iota(di, 0));
   const bool zero_is_plus = c.zero_is_plus;
   V held[kHeld], scale[kHeld], weight[kHeld], shares[kSets];
   const float* from[kHeld];
@@ -147,9 +154,13 @@ HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t
   while (!kEmulated && i + lanes <= n) {
     const std::int64_t block = std::min(kBlock, (n - i) / lanes * lanes);
     for (std::int64_t k = 0; k < block; k += lanes) {
+      // A vector's lanes divide a word of marks.
+      const std::uint64_t bits = c.marks == nullptr ? ~std::uint64_t{0} : c.marks[(i + k) / kWord] >> ((i + k) % kWord);
+      const auto marked = hn::RebindMask(d, hn::TestBit(hn::Set(di, static_cast<std::int64_t>(bits)), lane_bit));
       const auto value = [&](std::int64_t j) HWY_ATTR {
         const V v = hn::PromoteTo(d, hn::LoadU(df, (kAny ? x[j] : from[j]) + i + k));
-        if constexpr (kBallot == Ballot::kDifferences) return hn::Sub(v, hn::PromoteTo(d, hn::LoadU(df, base + i + k)));
+        if constexpr (kBallot == Ballot::kDifferences)
+          return hn::IfThenElseZero(marked, hn::Sub(v, hn::PromoteTo(d, hn::LoadU(df, base + i + k))));
         return hn::Mul(kAny ? hn::Set(d, c.scales[j]) : scale[j], v);
       };
       V sum = value(0);
@@ -270,9 +281,9 @@ void elect(const float* base, std::span<const float* const> x, const Election& e
   HWY_DYNAMIC_DISPATCH(Elect)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 
-void merge_majority(const float* base, std::span<const float* const> x, std::span<const double> weights, double floor, float* out,
-                    std::int64_t n, VoteCounts& counts) noexcept {
-  const VoteCall call{.weights = weights.data(), .divide = Divide::kByAtLeast, .limit = floor, .counts = &counts};
+void merge_majority(const float* base, std::span<const float* const> x, const std::uint64_t* marks, std::span<const double> weights,
+                    double floor, float* out, std::int64_t n, VoteCounts& counts) noexcept {
+  const VoteCall call{.marks = marks, .weights = weights.data(), .divide = Divide::kByAtLeast, .limit = floor, .counts = &counts};
   HWY_DYNAMIC_DISPATCH(MergeMajority)(base, x.data(), static_cast<std::int64_t>(x.size()), call, out, n);
 }
 

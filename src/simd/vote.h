@@ -26,10 +26,10 @@ struct Election {
 void elect(const float* base, std::span<const float* const> x, const Election& election, float* out, std::int64_t n,
            VoteCounts& counts) noexcept;
 
-// s = sum_i (x_i - base); the winning side is + when s >= 0;
-// out = base + (sum of weights[i] * (x_i - base) of the winners) * (1 / max(sum of their weights, floor)). NaN where s is NaN. In f64, as
-// above.
-void merge_majority(const float* base, std::span<const float* const> x, std::span<const double> weights, double floor, float* out,
-                    std::int64_t n, VoteCounts& counts) noexcept;
+// s = sum_i (x_i - base) where marked (one bit an element, as in simd/select.h; null: everywhere), else 0; the winning side is + when s >=
+// 0; out = base + (sum of weights[i] * (x_i - base) of the winners) * (1 / max(sum of their weights, floor)). NaN where s is NaN. In f64,
+// as above.
+void merge_majority(const float* base, std::span<const float* const> x, const std::uint64_t* marks, std::span<const double> weights,
+                    double floor, float* out, std::int64_t n, VoteCounts& counts) noexcept;
 
 }  // namespace crucible::simd

@@ -254,6 +254,19 @@ TEST(Blend, SpreadIsTheScaledDeviation) {
   });
 }
 
+TEST(Blend, SpreadOfWhatIsNotFiniteIsNone) {
+  constexpr float kLargest = 0x1.fffffep+127f;
+  const Floats x = {INFINITY, INFINITY, 1, kLargest, NAN, 0x1p-149f}, y = {INFINITY, 1, -INFINITY, -kLargest, 1, 0};
+  const float* both[2] = {x.data(), y.data()};
+  at_every_level([&] {
+    Floats out(6);
+    simd::spread(both, out.data(), 6);
+    for (const std::size_t i : {0u, 1u, 2u, 4u}) EXPECT_TRUE(std::isnan(out[i])) << i;
+    EXPECT_EQ(out[3], INFINITY);
+    EXPECT_EQ(out[5], 0x1p-149f);
+  });
+}
+
 TEST(Blend, CountActive) {
   Rng rng(4);
   at_every_level([&] {
@@ -288,11 +301,44 @@ TEST(Blend, MajorityVotesPassANanOn) {
     Floats out(20);
     std::vector<std::int64_t> votes(2), lost(2);
     simd::VoteCounts counts{0, votes, lost};
-    simd::merge_majority(base.data(), both, weights, 1e-6, out.data(), 20, counts);
+    simd::merge_majority(base.data(), both, nullptr, weights, 1e-6, out.data(), 20, counts);
     for (std::size_t i = 0; i < 20; ++i) EXPECT_TRUE(i == 18 ? std::isnan(out[i]) : out[i] == 2) << i;
     EXPECT_EQ(counts.conflicts, 19);
     EXPECT_EQ(votes[0], 19);
     EXPECT_EQ(lost[1], 19);
+  });
+}
+
+TEST(Blend, MajorityVotesOverMarkedElementsOnly) {
+  // As if the models were the base elsewhere.
+  Rng rng(7);
+  at_every_level([&] {
+    for (const std::int64_t n : {1, 7, 63, 64, 65, 300, 777}) {
+      for (const std::size_t models : {1u, 2u, 3u, 5u}) {
+        const auto size = static_cast<std::size_t>(n);
+        const Floats base = make_values(Values::kFew, n, rng);
+        std::vector<std::uint64_t> marks((size + 63) / 64);
+        for (auto& word : marks) word = rng();
+        std::vector<Floats> x(models), copy(models);
+        std::vector<const float*> from, from_copy;
+        std::vector<double> weights;
+        for (std::size_t m = 0; m < models; ++m) {
+          x[m] = make_values(Values::kFew, n, rng);
+          for (std::size_t i = 0; i < size; ++i) copy[m].push_back((marks[i / 64] >> (i % 64) & 1) != 0 ? x[m][i] : base[i]);
+          from.push_back(x[m].data());
+          from_copy.push_back(copy[m].data());
+          weights.push_back(uniform(rng, 0.1, 1));
+        }
+        const auto merged = [&](const std::vector<const float*>& models_of, const std::uint64_t* words) {
+          std::vector<std::int64_t> votes(models), lost(models);
+          simd::VoteCounts counts{0, votes, lost};
+          Floats out(size);
+          simd::merge_majority(base.data(), models_of, words, weights, 1e-6, out.data(), n, counts);
+          return std::tuple(bits_of(out), counts.conflicts, votes, lost);
+        };
+        EXPECT_EQ(merged(from, marks.data()), merged(from_copy, nullptr)) << n << ' ' << models;
+      }
+    }
   });
 }
 
