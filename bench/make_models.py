@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes three Llama-like bf16 checkpoints (base, a, b) of about a given size, for benchmarks. Standard library only."""
-import argparse, json, os, random, struct
+import argparse, array, json, os, random, struct
 
 
 def shapes(size_bytes):
@@ -26,17 +26,13 @@ def shapes(size_bytes):
     return tensors, config
 
 
-def block(seed, noise):
-    """4 MiB of bf16 values near 0.02; `noise` moves the low bits, as a fine-tune does."""
+def block(seed, step):
+    """4 MiB of bf16 weights of deviation 0.02, moved by normal steps of the given deviation, as a fine-tune does."""
     rng = random.Random(1)
     move = random.Random(seed)
-    out = bytearray()
-    for _ in range(1 << 21):
-        bits = struct.unpack("<I", struct.pack("<f", rng.gauss(0, 0.02)))[0] >> 16
-        if noise:
-            bits ^= move.getrandbits(3)
-        out += struct.pack("<H", bits)
-    return bytes(out)
+    values = array.array("f", (rng.gauss(0, 0.02) + (move.gauss(0, step) if step else 0) for _ in range(1 << 21)))
+    bits = array.array("I", values.tobytes())
+    return array.array("H", ((b + 0x8000) >> 16 for b in bits)).tobytes()
 
 
 def write(folder, tensors, config, data):
@@ -68,7 +64,7 @@ def main():
     for seed, name in enumerate(["base", "a", "b"]):
         target = os.path.join(args.folder, name)
         if not os.path.exists(os.path.join(target, "config.json")):
-            write(target, tensors, config, block(seed, seed > 0))
+            write(target, tensors, config, block(seed, 1e-3 if seed > 0 else 0))
 
 
 main()

@@ -340,28 +340,24 @@ std::int64_t PickMagnitudes(const float* x, std::uint32_t low, std::uint32_t hig
   return count;
 }
 
-std::uint32_t LargestCount(const std::uint32_t* counts, std::int64_t n) {
-  std::uint32_t largest = 0;
-  for (std::int64_t i = 0; i < n; ++i) largest = counts[i] > largest ? counts[i] : largest;
-  return largest;
-}
-
-std::int64_t MarkRounded(const float* x, int shift, std::uint64_t* HWY_RESTRICT marks, std::int64_t n) {
-  const D32 d;
-  const std::int64_t lanes = lane_count();
-  const std::uint32_t low = (1u << shift) - 1;
-  const auto low_bits = hn::Set(d, static_cast<std::int32_t>(low));
-  std::int64_t count = 0;
+void MarkKey(const std::uint16_t* keys, std::uint16_t key, std::uint64_t* HWY_RESTRICT marks, std::int64_t n) {
+  const DU16 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto wanted = hn::Set(d, key);
   for (std::int64_t at = 0; at < n; at += kWord) {
     const std::int64_t m = std::min(kWord, n - at);
     std::uint64_t word = 0;
     std::int64_t k = 0;
-    for (; k + lanes <= m; k += lanes) word |= bits_of_mask(d, hn::Gt(hn::And(load_magnitudes(x + at + k), low_bits), hn::Zero(d))) << k;
-    for (; k < m; ++k) word |= static_cast<std::uint64_t>((magnitude_of(x[at + k]) & low) != 0) << k;
+    for (; k + lanes <= m; k += lanes) word |= bits_of_mask(d, hn::Eq(hn::LoadU(d, keys + at + k), wanted)) << k;
+    for (; k < m; ++k) word |= static_cast<std::uint64_t>(keys[at + k] == key) << k;
     marks[at / kWord] = word;
-    count += std::popcount(word);
   }
-  return count;
+}
+
+std::uint32_t LargestCount(const std::uint32_t* counts, std::int64_t n) {
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) largest = counts[i] > largest ? counts[i] : largest;
+  return largest;
 }
 
 void DecideByRank(const std::uint32_t* rank, const std::uint16_t* upper, const RankLine& line, std::int32_t margin,
@@ -428,27 +424,83 @@ void CountMarkedFrom(const std::uint32_t* rank, const std::uint64_t* marks, cons
 }
 
 void FindRange(const float* x, std::int64_t n, MagnitudeRange& range) {
-  std::uint32_t below = 0xFFFFFFFFu;  // the smallest magnitude - 1, where 0 counts as 2^32
+  // So many exponents cannot overflow their sum.
+  const std::int64_t some = std::min(n, std::int64_t{1} << 20);
   std::uint32_t largest = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
+  std::uint32_t exponents = 0;
+  std::uint32_t zeros = 0;
+  for (std::int64_t i = 0; i < some; ++i) {
     const std::uint32_t magnitude = magnitude_of(x[i]);
-    below = magnitude - 1 < below ? magnitude - 1 : below;
     largest = magnitude > largest ? magnitude : largest;
+    exponents += magnitude >> 23;
+    zeros += magnitude == 0 ? 1u : 0u;
   }
-  range.smallest = largest == 0 ? 0xFFFFFFFFu : below + 1;
+  for (std::int64_t i = some; i < n; ++i) largest = magnitude_of(x[i]) > largest ? magnitude_of(x[i]) : largest;
   range.largest = largest;
+  range.exponent = exponents / std::max(static_cast<std::uint32_t>(some) - zeros, 1u);
 }
 
-std::uint32_t MagnitudeKeys(const float* x, int shift, std::uint32_t first, std::uint16_t* HWY_RESTRICT keys, std::int64_t n) {
-  const std::uint32_t low = (1u << shift) - 1;
+// The bits of a magnitude that its key is taken from, and bits that are set where the sum less the origin is not |x|.
+struct KeyBits {
+  std::uint32_t sum;
+  std::uint32_t lost;
+};
+template <bool kOrigin>
+HWY_INLINE KeyBits key_bits(float x, float origin) {
+  const std::uint32_t magnitude = magnitude_of(x);
+  if (!kOrigin) return {magnitude, 0};  // without a float operation, which might change a NaN
+  const float sum = std::bit_cast<float>(magnitude) + origin;
+  return {std::bit_cast<std::uint32_t>(sum), std::bit_cast<std::uint32_t>(sum - origin) ^ magnitude};
+}
+
+template <bool kOrigin>
+HWY_INLINE std::uint32_t keys_of(const float* x, const KeyScale& scale, std::uint16_t* HWY_RESTRICT keys, std::int64_t n) {
+  const std::uint32_t low = (1u << scale.shift) - 1;
+  const int shift = scale.shift;
+  const float origin = scale.origin;
+  const std::uint32_t first = std::bit_cast<std::uint32_t>(origin) >> shift;
   std::uint32_t lost = 0;
   for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint32_t magnitude = magnitude_of(x[i]);
-    lost |= magnitude & low;
-    const std::uint32_t key = (magnitude >> shift) - first + 1;
-    keys[i] = static_cast<std::uint16_t>(magnitude == 0 ? 0u : key);
+    const KeyBits bits = key_bits<kOrigin>(x[i], origin);
+    lost |= bits.lost | (bits.sum & low);
+    const std::uint32_t key = (bits.sum >> shift) - first + 1;
+    keys[i] = static_cast<std::uint16_t>(magnitude_of(x[i]) == 0 ? 0u : key);
   }
   return lost;
+}
+std::uint32_t MagnitudeKeys(const float* x, const KeyScale& scale, std::uint16_t* HWY_RESTRICT keys, std::int64_t n) {
+  return scale.origin == 0 ? keys_of<false>(x, scale, keys, n) : keys_of<true>(x, scale, keys, n);
+}
+
+std::int64_t MarkRounded(const float* x, const KeyScale& scale, std::uint64_t* HWY_RESTRICT marks, std::int64_t n) {
+  const D32 d;
+  const DFloat df;
+  const std::int64_t lanes = lane_count();
+  const std::uint32_t low = (1u << scale.shift) - 1;
+  const auto low_bits = hn::Set(d, static_cast<std::int32_t>(low));
+  const auto origin = hn::Set(df, scale.origin);
+  std::int64_t count = 0;
+  for (std::int64_t at = 0; at < n; at += kWord) {
+    const std::int64_t m = std::min(kWord, n - at);
+    std::uint64_t word = 0;
+    std::int64_t k = 0;
+    for (; k + lanes <= m; k += lanes) {
+      const auto magnitude = load_magnitudes(x + at + k);
+      auto rounded = hn::And(magnitude, low_bits);
+      if (scale.origin != 0) {
+        const auto sum = hn::Add(hn::BitCast(df, magnitude), origin);
+        rounded = hn::Or(hn::And(hn::BitCast(d, sum), low_bits), hn::Xor(hn::BitCast(d, hn::Sub(sum, origin)), magnitude));
+      }
+      word |= bits_of_mask(d, hn::Gt(rounded, hn::Zero(d))) << k;
+    }
+    for (; k < m; ++k) {
+      const KeyBits bits = scale.origin == 0 ? key_bits<false>(x[at + k], 0) : key_bits<true>(x[at + k], scale.origin);
+      word |= static_cast<std::uint64_t>(((bits.sum & low) | bits.lost) != 0) << k;
+    }
+    marks[at / kWord] = word;
+    count += std::popcount(word);
+  }
+  return count;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -469,6 +521,7 @@ HWY_EXPORT(MagnitudeDigits);
 HWY_EXPORT(PickMagnitudes);
 HWY_EXPORT(DecideByRank);
 HWY_EXPORT(CountMarkedFrom);
+HWY_EXPORT(MarkKey);
 HWY_EXPORT(LargestCount);
 HWY_EXPORT(MarkRounded);
 HWY_EXPORT(FindRange);
@@ -506,9 +559,12 @@ std::int64_t pick_magnitudes(const float* x, std::uint32_t low, std::uint32_t hi
                              std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(PickMagnitudes)(x, low, high, found, above, n);
 }
+void mark_key(const std::uint16_t* keys, std::uint16_t key, std::uint64_t* marks, std::int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(MarkKey)(keys, key, marks, n);
+}
 std::uint32_t largest_count(const std::uint32_t* counts, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(LargestCount)(counts, n); }
-std::int64_t mark_rounded(const float* x, int shift, std::uint64_t* marks, std::int64_t n) noexcept {
-  return HWY_DYNAMIC_DISPATCH(MarkRounded)(x, shift, marks, n);
+std::int64_t mark_rounded(const float* x, const KeyScale& scale, std::uint64_t* marks, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(MarkRounded)(x, scale, marks, n);
 }
 std::int32_t threshold_of(const RankLine& line, std::uint32_t rank) noexcept {
   const float on_line = line.first + line.step * static_cast<float>(static_cast<std::int32_t>(rank));
@@ -534,8 +590,8 @@ MagnitudeRange magnitude_range(const float* x, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(FindRange)(x, n, range);
   return range;
 }
-bool magnitude_keys(const float* x, int shift, std::uint32_t first, std::uint16_t* keys, std::int64_t n) noexcept {
-  return HWY_DYNAMIC_DISPATCH(MagnitudeKeys)(x, shift, first, keys, n) != 0;
+bool magnitude_keys(const float* x, const KeyScale& scale, std::uint16_t* keys, std::int64_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(MagnitudeKeys)(x, scale, keys, n) != 0;
 }
 
 }  // namespace crucible::simd

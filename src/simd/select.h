@@ -47,17 +47,26 @@ void magnitude_digits(const float* x, int shift, std::uint16_t* digits, std::int
 std::int64_t pick_magnitudes(const float* x, std::uint32_t low, std::uint32_t high, std::uint32_t* found, std::int64_t& above,
                              std::int64_t n) noexcept;
 
-// The largest magnitude, and the smallest that is not 0 (2^32 - 1 where all are).
+// The largest magnitude, and the mean exponent (bits 23 to 30) of the first 2^20 elements, those that are 0 left out.
 struct MagnitudeRange {
-  std::uint32_t smallest = 0xFFFFFFFFu;
   std::uint32_t largest = 0;
+  std::uint32_t exponent = 0;
 };
 MagnitudeRange magnitude_range(const float* x, std::int64_t n) noexcept;
-// keys[i] = 0 where the magnitude is 0, else (magnitude >> shift) - first + 1, which must fit 16 bits. Returns whether a bit that is not 0
-// was shifted out of any.
-bool magnitude_keys(const float* x, int shift, std::uint32_t first, std::uint16_t* keys, std::int64_t n) noexcept;
-// Marks the elements of whose magnitude such a bit was shifted out. Returns how many they are.
-std::int64_t mark_rounded(const float* x, int shift, std::uint64_t* marks, std::int64_t n) noexcept;
+// Keys that sort as magnitudes do: 0 for 0, else the bits of |x| + origin >> shift, less those of origin, plus 1. Up to the origin, a
+// power of two, keys are equally wide, and beyond it in each octave. Without one (0) they are the bits of |x|: for infinities and NaN.
+struct KeyScale {
+  float origin = 0;
+  int shift = 0;
+};
+// Writes the keys, which must fit 16 bits. Returns whether any is rounded: a bit was shifted out, or the sum less the origin is
+// not |x|.
+bool magnitude_keys(const float* x, const KeyScale& scale, std::uint16_t* keys, std::int64_t n) noexcept;
+// Marks the elements with a rounded key, and returns how many they are. A key that none of its elements rounds is of one magnitude.
+std::int64_t mark_rounded(const float* x, const KeyScale& scale, std::uint64_t* marks, std::int64_t n) noexcept;
+
+// Marks the elements with this key.
+void mark_key(const std::uint16_t* keys, std::uint16_t key, std::uint64_t* marks, std::int64_t n) noexcept;
 
 // The largest of n numbers; 0 where there is none.
 std::uint32_t largest_count(const std::uint32_t* counts, std::int64_t n) noexcept;

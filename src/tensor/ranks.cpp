@@ -16,6 +16,7 @@ namespace {
 constexpr std::int64_t kWord = 64;
 constexpr std::int64_t kShortRow = 32;
 constexpr std::size_t kMostGroups = 16;
+constexpr std::size_t kFewKeys = 16;  // the elements of so many keys are found by comparing all, those of more in one walk
 
 // As many keys as elements: about one for two to four of them, since magnitudes are not spread evenly.
 std::uint32_t key_limit(std::int64_t row) noexcept {
@@ -34,19 +35,21 @@ void sort_keys(std::uint64_t* begin, std::uint64_t* end) noexcept {
   }
 }
 
-// How the magnitudes of a row become keys.
-struct KeyScale {
-  int shift = 0;
-  std::uint32_t first = 0;  // the smallest magnitude, shifted
+// How the magnitudes of a row become keys, and how many there may be. Most of a row's magnitudes lie within a few octaves around the mean;
+// keys that are as wide below it as around it, not narrower by octaves, are met by about equally many elements.
+struct RowScale : simd::KeyScale {
   std::uint32_t keys = 0;
 };
-KeyScale scale_of(const float* x, std::int64_t n) noexcept {
+RowScale scale_of(const float* x, std::int64_t n) noexcept {
+  constexpr std::uint32_t kInfinity = 0x7F800000u;
   const simd::MagnitudeRange range = simd::magnitude_range(x, n);
-  const std::uint32_t smallest = std::min(range.smallest, range.largest);
-  const std::uint32_t limit = key_limit(n);
-  int shift = 0;
-  while ((range.largest >> shift) - (smallest >> shift) + 2 > limit) ++shift;
-  return {shift, smallest >> shift, (range.largest >> shift) - (smallest >> shift) + 2};
+  const std::uint32_t origin = range.largest < kInfinity ? std::max(range.exponent, 1u) << 23 : 0;
+  RowScale scale{{.origin = std::bit_cast<float>(origin)}};
+  const std::uint32_t last = origin == 0 ? range.largest : std::bit_cast<std::uint32_t>(std::bit_cast<float>(range.largest) + scale.origin);
+  const auto keys = [&] { return (last >> scale.shift) - (origin >> scale.shift) + 2; };
+  while (keys() > key_limit(n)) ++scale.shift;
+  scale.keys = keys();
+  return scale;
 }
 
 // Turns counts by key into first places.
@@ -127,20 +130,26 @@ struct Work {
 struct Keys {
   std::uint32_t number = 0;
   bool shared = false;        // do some stand for several magnitudes?
-  std::uint32_t longest = 0;  // elements of one that is not zero, where some are shared
+  std::uint32_t longest = 0;  // elements of one that may be, at most
 };
 Keys count_keys(const float* x, std::int64_t n, const Work& work) noexcept {
-  const KeyScale scale = scale_of(x, n);
-  Keys keys{scale.keys, simd::magnitude_keys(x, scale.shift, scale.first, work.keys, n)};
+  const RowScale scale = scale_of(x, n);
+  Keys keys{scale.keys, simd::magnitude_keys(x, scale, work.keys, n)};
   std::memset(work.next, 0, scale.keys * sizeof(std::uint32_t));
   for (std::int64_t i = 0; i < n; ++i) ++work.next[work.keys[i]];
   if (keys.shared) {
-    keys.longest = simd::largest_count(work.next + 1, scale.keys - 1);  // key 0 has zeros only
     // Only keys with a rounded magnitude may stand for several.
-    const std::int64_t rounded = simd::mark_rounded(x, scale.shift, work.near, n);
+    const std::int64_t rounded = simd::mark_rounded(x, scale, work.near, n);
     const bool few = rounded < n / 8;
     std::fill_n(work.states, scale.keys, few ? KeyState::kInOrder : KeyState::kOutOfOrder);
-    if (few) for_each_mark(work.near, n, [&work](std::int64_t i) { work.states[work.keys[i]] = KeyState::kOutOfOrder; });
+    if (few) {
+      for_each_mark(work.near, n, [&](std::int64_t i) {
+        work.states[work.keys[i]] = KeyState::kOutOfOrder;
+        keys.longest = std::max(keys.longest, work.next[work.keys[i]]);
+      });
+    } else {
+      keys.longest = simd::largest_count(work.next + 1, scale.keys - 1);  // key 0 has zeros only
+    }
     work.states[0] = KeyState::kInOrder;
   }
   to_places(work.next, scale.keys);
@@ -161,7 +170,7 @@ class OpenKeys {
   // Puts the elements of the keys into the order of their ranks and calls see(rank, element) for each.
   template <typename See>
   void settle(const float* x, std::int64_t n, const See& see) noexcept {
-    if (number_ == 0) return;
+    if (number_ <= kFewKeys) return settle_each(x, n, see);
     std::uint32_t places = 0;
     for (std::size_t k = 0; k < number_; ++k) {
       const std::uint32_t key = work_.open[k];
@@ -178,15 +187,31 @@ class OpenKeys {
       work_.sorted[work_.to[work_.keys[i]]++] = sort_key(x[i], i);
     }
     std::uint64_t* at = work_.sorted;
-    for (std::size_t k = 0; k < number_; ++k) {
-      std::uint32_t rank = work_.begin(work_.open[k]);
-      std::uint64_t* const end = at + (work_.next[work_.open[k]] - rank);
-      sort_keys(at, end);
-      for (; at < end; ++at, ++rank) see(rank, static_cast<std::uint32_t>(*at));
-    }
+    for (std::size_t k = 0; k < number_; ++k) at = see_sorted(work_.open[k], at, see);
   }
 
  private:
+  // Looks through the row for each key. The marks of what is near are not needed any more.
+  template <typename See>
+  void settle_each(const float* x, std::int64_t n, const See& see) noexcept {
+    for (std::size_t k = 0; k < number_; ++k) {
+      simd::mark_key(work_.keys, static_cast<std::uint16_t>(work_.open[k]), work_.near, n);
+      std::uint64_t* to = work_.sorted;
+      for_each_mark(work_.near, n, [&](std::int64_t i) { *to++ = sort_key(x[i], static_cast<std::uint32_t>(i)); });
+      see_sorted(work_.open[k], work_.sorted, see);
+    }
+  }
+
+  // Sorts the elements of a key, which begin at `at`, and returns where they end.
+  template <typename See>
+  std::uint64_t* see_sorted(std::uint32_t key, std::uint64_t* at, const See& see) noexcept {
+    std::uint32_t rank = work_.begin(key);
+    std::uint64_t* const end = at + (work_.next[key] - rank);
+    sort_keys(at, end);
+    for (; at < end; ++at, ++rank) see(rank, static_cast<std::uint32_t>(*at));
+    return end;
+  }
+
   const Work& work_;
   std::size_t number_ = 0;
 };

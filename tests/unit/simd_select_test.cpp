@@ -7,6 +7,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 #include <string>
 
 #include "simd/ops.h"
@@ -196,29 +198,58 @@ TEST(SimdSelect, RangesAndKeys) {
   at_every_level([](std::int64_t n, Rng& rng) {
     Floats x = some_values(n, rng);
     if (below(rng, 5) == 0) std::fill(x.begin(), x.end(), -0.0f);
-    std::uint32_t smallest = 0xFFFFFFFFu, largest = 0;
+    std::uint32_t largest = 0;
+    std::uint64_t exponents = 0, nonzero = 0;
     for (const float v : x) {
       const std::uint32_t m = magnitude_bits(v);
       largest = std::max(largest, m);
-      if (m != 0) smallest = std::min(smallest, m);
+      exponents += m >> 23;
+      nonzero += m != 0 ? 1 : 0;
     }
     const simd::MagnitudeRange range = simd::magnitude_range(x.data(), n);
-    EXPECT_EQ(range.smallest, smallest);
     EXPECT_EQ(range.largest, largest);
-    if (largest == 0) return;
-    const int shift = std::max(static_cast<int>(below(rng, 25)), static_cast<int>(std::bit_width(largest - smallest)) - 15);
+    EXPECT_EQ(range.exponent, exponents / std::max<std::uint64_t>(nonzero, 1));
+    // Any power of two serves as the origin, but not beside what is not finite.
+    const bool finite = largest < 0x7F800000u;
+    simd::KeyScale scale;
+    if (finite && below(rng, 4) != 0) scale.origin = std::bit_cast<float>(static_cast<std::uint32_t>(1 + below(rng, 250)) << 23);
+    const auto sum_of = [&scale](std::uint32_t m) {
+      return scale.origin == 0 ? m : std::bit_cast<std::uint32_t>(std::bit_cast<float>(m) + scale.origin);
+    };
+    const std::uint32_t origin = std::bit_cast<std::uint32_t>(scale.origin);
+    while ((sum_of(largest) >> scale.shift) - (origin >> scale.shift) > 0xFFF0u) ++scale.shift;
     std::vector<bool> rounded;
     std::vector<std::uint16_t> want, got(x.size());
     for (const float v : x) {
-      const std::uint32_t m = magnitude_bits(v);
-      want.push_back(static_cast<std::uint16_t>(m == 0 ? 0 : (m >> shift) - (smallest >> shift) + 1));
-      rounded.push_back((m >> shift << shift) != m);
+      const std::uint32_t m = magnitude_bits(v), sum = sum_of(m);
+      want.push_back(static_cast<std::uint16_t>(m == 0 ? 0 : (sum >> scale.shift) - (origin >> scale.shift) + 1));
+      const bool got_back = scale.origin == 0 || std::bit_cast<float>(sum) - scale.origin == std::bit_cast<float>(m);
+      rounded.push_back(!got_back || (sum >> scale.shift << scale.shift) != sum);
     }
-    EXPECT_EQ(simd::magnitude_keys(x.data(), shift, smallest >> shift, got.data(), n), count_true(rounded) > 0);
+    EXPECT_EQ(simd::magnitude_keys(x.data(), scale, got.data(), n), count_true(rounded) > 0);
     EXPECT_EQ(got, want);
     Words marks = words_for(n);
-    EXPECT_EQ(simd::mark_rounded(x.data(), shift, marks.data(), n), count_true(rounded));
+    EXPECT_EQ(simd::mark_rounded(x.data(), scale, marks.data(), n), count_true(rounded));
     EXPECT_EQ(marks, as_words(rounded));
+    // Keys keep the order of magnitudes, and one that nobody rounds is of one magnitude.
+    std::map<std::uint16_t, std::set<std::uint32_t>> magnitudes;
+    std::set<std::uint16_t> shared;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      magnitudes[got[i]].insert(magnitude_bits(x[i]));
+      if (rounded[i]) shared.insert(got[i]);
+    }
+    std::uint32_t last = 0;
+    for (const auto& [key, of_key] : magnitudes) {
+      EXPECT_GE(*of_key.begin(), last);
+      EXPECT_TRUE(of_key.size() == 1 || shared.contains(key));
+      last = *of_key.rbegin();
+    }
+    if (x.empty()) return;
+    const std::uint16_t key = got[static_cast<std::size_t>(below(rng, n))];
+    std::vector<bool> equal;
+    for (const std::uint16_t k : got) equal.push_back(k == key);
+    simd::mark_key(got.data(), key, marks.data(), n);
+    EXPECT_EQ(marks, as_words(equal));
   });
 }
 

@@ -102,6 +102,27 @@ RC_GTEST_PROP(Ranks, DrawsAreThoseOfAStableSort, ()) {
   check_draws(some_values(n, rng), rng);
 }
 
+// Task vectors of bf16 models: most keys are of one magnitude, those of weights near 0 are not.
+TEST(Ranks, DrawsFromFineTunes) {
+  Rng rng(6);
+  for (const std::int64_t n : {64, 1000, 1536, 4096}) {
+    for (const double step : {1e-2, 1e-3, 1e-4, 1e-6}) {
+      for (int round = 0; round < 5; ++round) {
+        std::vector<float> task;
+        for (std::int64_t i = 0; i < n; ++i) {
+          const auto bf16 = [](double v) {
+            const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(v));
+            return std::bit_cast<float>((bits + 0x8000u) & 0xFFFF0000u);
+          };
+          const double base = 0.02 * (uniform(rng, -1, 1) + uniform(rng, -1, 1));
+          task.push_back(bf16(base + step * (uniform(rng, -1, 1) + uniform(rng, -1, 1))) - bf16(base));
+        }
+        check_draws(task, rng);
+      }
+    }
+  }
+}
+
 // Long rows, in which keys hold many elements, and tens of thousands of equal ones.
 TEST(Ranks, DrawsFromLongRows) {
   Rng rng(4);
