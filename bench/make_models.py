@@ -4,8 +4,8 @@ import argparse, array, json, os, random, struct
 
 
 def shapes(size_bytes):
-    """Hidden 1536 and vocabulary 32000; as many layers as fit."""
-    hidden, inner, vocab = 1536, 4096, 32000
+    """Hidden 1536 and vocabulary 32000, 8000 where that would be most of a small model; as many layers as fit."""
+    hidden, inner, vocab = 1536, 4096, 32000 if size_bytes >= 5e8 else 8000
     per_layer = {
         "input_layernorm.weight": [hidden], "post_attention_layernorm.weight": [hidden],
         "self_attn.q_proj.weight": [hidden, hidden], "self_attn.k_proj.weight": [hidden, hidden],
