@@ -58,6 +58,16 @@ def fetch_pages(gigabytes):
     subprocess.run([sys.executable, "-c", code, str(gigabytes)], check=True)
 
 
+def size_of(model):
+    """GB of the weights in a model's folder."""
+    return os.path.getsize(os.path.join(model, "model.safetensors")) / 1e9
+
+
+def fetch_for_output(model):
+    """fetch_pages for an output as large as this model, and some more."""
+    fetch_pages(1.2 * size_of(model))
+
+
 class Run(NamedTuple):
     wall: float  # seconds
     cpu: float  # seconds, user and system
