@@ -18,6 +18,12 @@ inline constexpr std::int64_t kSampleBlock = 256;
 // Of each block the first elements are computed once more, one by one.
 inline constexpr std::int64_t kSpotElems = 64;
 
+// Of the rows of a larger tensor, one in so many is counted by tenth of its ranks.
+inline constexpr std::int64_t kRowsToCounted = 8;
+constexpr bool is_counted_by_tenth(std::int64_t begin, std::int64_t row, std::int64_t tensor_elems) noexcept {
+  return tensor_elems <= kSampleWhole || begin / row % kRowsToCounted == 0;
+}
+
 // Calls visit(offset in the tile, elements) for every block of the sample. A small tensor is taken whole.
 template <typename Visit>
 void for_each_sample(std::int64_t begin, std::int64_t count, std::int64_t tensor_elems, const Visit& visit) {
@@ -62,9 +68,10 @@ struct Sketch {
 
 // What was measured for one input model of a job. A kernel reports each element once, in reduce or in map.
 struct ModelMeasure {
-  std::int64_t elems = 0;                             // elements that a sparsifier looked at
-  std::int64_t kept = 0;                              // of those, kept
-  std::array<std::int64_t, kDeciles> decile_elems{};  // by magnitude rank inside the ranking scope, smallest first
+  std::int64_t elems = 0;  // elements that a sparsifier looked at
+  std::int64_t kept = 0;   // of those, kept
+  // By magnitude rank inside the ranking scope, smallest first: of all scopes, or of the rows that is_counted_by_tenth chooses.
+  std::array<std::int64_t, kDeciles> decile_elems{};
   std::array<std::int64_t, kDeciles> decile_kept{};
   std::int64_t votes = 0;       // non-zero weighted entries that took part in a sign election
   std::int64_t votes_lost = 0;  // of those, on the losing side

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <numbers>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -56,6 +57,8 @@ void add_model(std::string& out, const ModelSummary& model, bool has_base) {
   }
   if (!model.ranked) return;
   out += fmt::format("    keep rate by magnitude, smallest tenth first (| = planned)   measured  planned\n");
+  const std::int64_t ranked = std::accumulate(m.decile_elems.begin(), m.decile_elems.end(), std::int64_t{0});
+  if (ranked < m.elems) out += fmt::format("    (counted on {} of the entries: every eighth row of large tensors)\n", grouped(ranked));
   for (int d = 0; d < kDeciles; ++d) {
     out += fmt::format("    {:>2} {} {:>8.2f} % {:>6.2f} %\n", d + 1, bar(model.decile_rate(d), model.decile_planned_rate(d)),
                        100 * model.decile_rate(d), 100 * model.decile_planned_rate(d));

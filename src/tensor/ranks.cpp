@@ -4,9 +4,11 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "simd/row_keys.h"
 #include "tensor/marks.h"
 #include "tensor/selection.h"
 
@@ -16,7 +18,9 @@ namespace {
 constexpr std::int64_t kWord = 64;
 constexpr std::int64_t kShortRow = 32;
 constexpr std::size_t kMostGroups = 16;
-constexpr std::size_t kFewKeys = 16;  // the elements of so many keys are found by comparing all, those of more in one walk
+constexpr std::int64_t kLongestByKey = 1 << 15;  // ranking single elements takes a look at all of the row
+constexpr std::uint64_t kFewListed = 24;         // so many elements of a row are ranked by looking at all of it for each
+constexpr std::size_t kFewKeys = 16;             // the elements of so many keys are found by comparing all, those of more in one walk
 
 // As many keys as elements: about one for two to four of them, since magnitudes are not spread evenly.
 std::uint32_t key_limit(std::int64_t row) noexcept {
@@ -226,6 +230,26 @@ struct RankDraw::Row {
   Work work;
 };
 
+// The upper 16 bits of a row's magnitudes, and marks of those that have more. Differences of 16-bit numbers seldom do.
+struct RankDraw::Halves {
+  static constexpr int kShift = 15;
+  static constexpr std::int64_t kMostRounded = 32;  // of so many elements one may be
+  std::uint16_t* upper;
+  std::uint64_t* rounded;
+  std::uint32_t* before;  // of one half: whole elements in the words before each
+
+  // In the memory of `sorted`, which is not used beside them.
+  Halves(const Work& work, std::int64_t n) noexcept
+      : upper(reinterpret_cast<std::uint16_t*>(work.sorted)),
+        rounded(work.sorted + ceil_div(n, std::int64_t{4})),
+        before(reinterpret_cast<std::uint32_t*>(rounded + ceil_div(n, kWord))) {}
+  // Says no where too many have more bits.
+  bool take(const float* x, std::int64_t n) const noexcept {
+    simd::magnitude_digits(x, kShift, upper, n);
+    return simd::mark_rounded(x, {.origin = 0, .shift = kShift}, rounded, n) <= n / kMostRounded;
+  }
+};
+
 RankDraw::RankDraw(const std::vector<std::uint64_t>& thresholds, const std::vector<std::int64_t>& group_ends)
     : thresholds_(thresholds), line_(line_through(thresholds)) {
   CHECK(!group_ends.empty() && group_ends.size() <= kMostGroups);
@@ -246,7 +270,9 @@ void RankDraw::draw(const float* row, const RandomDraws& draws, std::uint64_t* m
                     std::byte* work) const noexcept {
   const auto n = std::ssize(thresholds_);
   const Row all{row, draws, marks, n, Work(work, n)};
+  if (drawn_in == nullptr && n > kShortRow && draw_by_key(all)) return;
   n <= kShortRow ? draw_short_row(all) : draw_long_row(all);
+  if (drawn_in == nullptr) return;
   std::array<std::int64_t, kMostGroups> from{};
   simd::count_marked_from(all.work.ranks, marks, bounds_, from.data(), n);
   std::int64_t left = 0;  // drawn in this group and in those after it
@@ -274,6 +300,102 @@ void RankDraw::draw_short_row(const Row& row) const noexcept {
   sort_keys(sorted, sorted + n);
   if (n > 0) row.marks[0] = 0;
   for (std::uint32_t rank = 0; rank < n; ++rank) put(row, rank, static_cast<std::uint32_t>(sorted[rank]));
+}
+
+// Says no where the keys would decide too little; nothing is settled then.
+bool RankDraw::draw_by_key(const Row& row) const noexcept {
+  if (row.n > kLongestByKey) return false;
+  constexpr float kKeysToMean = simd::kRowKeys / 4;  // the last one takes what is above four times the mean
+  const float factor = kKeysToMean / simd::mean_magnitude(row.x, row.n);
+  if (!(factor > 0 && factor < std::numeric_limits<float>::infinity())) return false;  // all are 0, or not all are finite
+  auto* keys = reinterpret_cast<std::uint8_t*>(row.work.keys);
+  std::uint64_t* open = row.work.near;
+  simd::row_keys(row.x, factor, keys, row.n);
+  std::uint32_t ends[simd::kRowKeys];
+  simd::count_row_keys(keys, row.n, ends);
+  simd::KeyLimits limits;
+  std::uint32_t begin = 0;
+  std::uint64_t expected = 0;  // elements that only their rank decides, times 2^16
+  for (std::size_t key = 0; key < simd::kRowKeys; ++key) {
+    const std::uint32_t end = ends[key] += begin;
+    if (end > begin) {
+      const std::uint64_t lowest = thresholds_[begin];
+      const std::uint64_t highest = thresholds_[end - 1];
+      const auto bits_of = [](std::uint64_t threshold) {
+        return static_cast<std::uint8_t>(std::min<std::uint64_t>(threshold >> 24, 0xFF));
+      };
+      limits.drawn[key] = bits_of(lowest);
+      limits.missed[key] = bits_of(highest);
+      expected += (end - begin) * ((highest - lowest) >> 16);
+    }
+    begin = end;
+  }
+  const bool few = expected >> 16 <= kFewListed;
+  const Halves halves(row.work, row.n);
+  if (!few && !halves.take(row.x, row.n)) return false;
+  simd::decide_by_key(keys, row.draws.upper, limits, row.marks, open, row.n);
+
+  // Most of what is open is decided by the whole of its draw; the rest by its rank.
+  std::size_t number = 0;
+  std::uint32_t* listed = row.work.listed;
+  for_each_mark(open, row.n, [&](std::int64_t i) {
+    const std::uint8_t key = keys[i];
+    if (row.draws.below(i, thresholds_[key == 0 ? 0 : ends[key - 1]])) {
+      row.marks[i / kWord] |= std::uint64_t{1} << (i % kWord);
+    } else if (row.draws.below(i, thresholds_[ends[key] - 1])) {
+      listed[number++] = static_cast<std::uint32_t>(i);
+    }
+  });
+  few ? settle_by_counting(row, number) : settle_by_half(row, halves, number);
+  return true;
+}
+
+// Decides the first elements in `listed` by their ranks.
+void RankDraw::settle_by_counting(const Row& row, std::size_t number) const noexcept {
+  const std::uint32_t* listed = row.work.listed;
+  for (std::size_t at = 0; at < number; at += simd::kRanksAtOnce) {
+    const std::size_t some = std::min(number - at, simd::kRanksAtOnce);
+    std::uint32_t ranks[simd::kRanksAtOnce];
+    simd::ranks_by_counting(row.x, {listed + at, some}, ranks, row.n);
+    for (std::size_t k = 0; k < some; ++k) put(row, ranks[k], listed[at + k]);
+  }
+}
+
+// ... where many elements share few magnitudes: all those of one half at once. Its whole elements are equal, and come before the others.
+void RankDraw::settle_by_half(const Row& row, const Halves& halves, std::size_t number) const noexcept {
+  std::uint32_t* listed = row.work.listed;
+  std::uint64_t* same = row.work.near;
+  const std::int64_t words = ceil_div(row.n, kWord);
+  while (number > 0) {  // once for each half
+    const std::uint16_t half = halves.upper[listed[0]];
+    const std::uint32_t smaller = simd::mark_half(halves.upper, half, halves.rounded, same, halves.before, row.n);
+    std::size_t left = 0;
+    for (std::size_t k = 0; k < number; ++k) {
+      const std::uint32_t i = listed[k];
+      if (halves.upper[i] != half) {
+        listed[left++] = i;
+        continue;
+      }
+      const std::int64_t word = i / kWord;
+      const std::uint64_t bit = std::uint64_t{1} << (i % kWord);
+      std::uint32_t rank = smaller;
+      if ((halves.rounded[word] & bit) == 0) {
+        rank += halves.before[word] + static_cast<std::uint32_t>(std::popcount(same[word] & ~halves.rounded[word] & (bit - 1)));
+      } else {
+        rank += halves.before[words];
+        const std::uint64_t mine = sort_key(row.x[i], i);
+        for (std::int64_t w = 0; w < words; ++w) {
+          const std::uint64_t others = same[w] & halves.rounded[w];
+          for_each_mark(&others, kWord, [&](std::int64_t in_word) {
+            const auto other = static_cast<std::uint32_t>(w * kWord + in_word);
+            rank += sort_key(row.x[other], other) < mine ? 1u : 0u;
+          });
+        }
+      }
+      put(row, rank, i);
+    }
+    number = left;
+  }
 }
 
 void RankDraw::draw_long_row(const Row& row) const noexcept {

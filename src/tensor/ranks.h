@@ -4,6 +4,10 @@
 // key, in index order. Where a key stands for one magnitude that place is the rank. Where it stands for several, the place is off by
 // less than the key's number of elements, and only an element whose draw lies near its threshold can be decided wrongly: the
 // elements of its key are then sorted. Differences of 16-bit numbers have few bits, so most of their keys stand for one magnitude.
+//
+// Where nobody asks for the number of draws by rank, 128 keys of equal width and the first eight bits of a draw decide 99 elements of
+// 100: the draw is below the thresholds of all ranks that the element's key stands for, or above them. The others are ranked among the
+// elements of their key.
 #pragma once
 
 #include <cstddef>
@@ -25,15 +29,20 @@ class RankDraw {
   // Memory of one call, aligned to 8 bytes.
   static std::int64_t work_bytes(std::int64_t row) noexcept;
 
-  // Marks (as simd/select.h does) the drawn elements of a row, and adds their numbers to drawn_in, one for each group. Thread-safe.
+  // Marks (as simd/select.h does) the drawn elements of a row, and adds their numbers to drawn_in, one for each group, unless that is
+  // null: without them most elements need no rank. Thread-safe.
   void draw(const float* row, const RandomDraws& draws, std::uint64_t* marks, std::int64_t* drawn_in, std::byte* work) const noexcept;
   // The elements of a row in the order of their ranks, in `work`. Thread-safe.
   const std::uint32_t* order(const float* row, std::byte* work) const noexcept;
 
  private:
   struct Row;
+  struct Halves;
 
   void draw_short_row(const Row& row) const noexcept;
+  bool draw_by_key(const Row& row) const noexcept;
+  void settle_by_counting(const Row& row, std::size_t number) const noexcept;
+  void settle_by_half(const Row& row, const Halves& halves, std::size_t number) const noexcept;
   void draw_long_row(const Row& row) const noexcept;
   void put(const Row& row, std::uint32_t rank, std::uint32_t element) const noexcept;
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "methods/shared/keep_ramp.h"
 #include "support/kernel_driver.h"
@@ -97,6 +98,27 @@ TEST(MagPrune, LongRowsAreRankedEachForItself) {
   EXPECT_LE(worst_error(DType::kF32, tight.out, expected), 2);
   const Driven roomy = run_kernel("della_linear", merge, {.keep_budget_bytes = std::int64_t{1} << 30});
   EXPECT_EQ(bits_of(tight.out), bits_of(roomy.out));
+}
+
+// Of a large tensor every eighth row is counted by tenth, of a small one all; how many are kept is counted of all.
+TEST(MagPrune, TenthsAreCountedOfSomeRows) {
+  Rng rng(16);
+  for (const std::int64_t rows : {40, 131}) {
+    const std::int64_t row = 1000, n = rows * row;
+    const MergeCase merge = one_task_vector({rows, row}, make_values(Values::kNormal, n, rng), "row", "none");
+    const Expected expected = reference("della_linear", merge);
+    const ModelMeasure m = run_kernel("della_linear", merge).measure.models[0];
+    const std::int64_t counted = n <= kSampleWhole ? rows : 17;
+    EXPECT_EQ(m.elems, n);
+    EXPECT_EQ(m.kept, std::count(expected.kept[0].begin(), expected.kept[0].end(), 1));
+    std::int64_t kept = 0;
+    for (std::int64_t r = 0; r < rows; r += n <= kSampleWhole ? 1 : kRowsToCounted) {
+      const auto begin = expected.kept[0].begin() + r * row;
+      kept += std::count(begin, begin + row, 1);
+    }
+    EXPECT_EQ(std::accumulate(m.decile_kept.begin(), m.decile_kept.end(), std::int64_t{0}), kept);
+    for (const std::int64_t elems : m.decile_elems) EXPECT_EQ(elems, counted * row / kDeciles);
+  }
 }
 
 // Rows in a tile and rows in a window are two codes for one definition: a tensor of one row has the same ranks either way.

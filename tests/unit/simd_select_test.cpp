@@ -12,6 +12,7 @@
 #include <string>
 
 #include "simd/ops.h"
+#include "support/cpu_levels.h"
 #include "support/kernel_driver.h"
 #include "support/slow_twins.h"
 
@@ -20,28 +21,6 @@ namespace {
 
 using Floats = std::vector<float>;
 using Words = std::vector<std::uint64_t>;
-
-// Lengths around vectors and around words of marks.
-constexpr std::int64_t kLengths[] = {0, 1, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 200, 1000, 5000};
-
-template <typename Test>
-void at_every_level(const Test& test) {
-  for (const std::string& level : simd::available_levels()) {
-    ASSERT_TRUE(simd::limit_level(level));
-    for (std::uint64_t seed = 0; seed < 12; ++seed) {
-      for (const std::int64_t n : kLengths) {
-        SCOPED_TRACE(level + " n " + std::to_string(n) + " seed " + std::to_string(seed));
-        Rng rng(seed);
-        test(n, rng);
-        if (testing::Test::HasFailure()) {
-          simd::limit_level("");
-          return;
-        }
-      }
-    }
-  }
-  simd::limit_level("");
-}
 
 Floats some_values(std::int64_t n, Rng& rng) {
   Floats x = make_values(kAllValues[static_cast<std::size_t>(below(rng, std::ssize(kAllValues)))], n, rng);

@@ -4,6 +4,7 @@
 // magnitudes of as many whole scopes as the budget holds, seal sorts them and keeps one bit per element. A scope larger than the
 // window is cut by magnitude, with the help of two counting passes, into parts that fit.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <mutex>
 #include <optional>
@@ -88,19 +89,21 @@ class RowMagPrune final : public Sparsifier {
     auto* work = reinterpret_cast<std::byte*>(scratch.bytes(1, RankDraw::work_bytes(row_)));
     std::uint64_t* row_marks = scratch.longs(2, ceil_div(row_, 64));
     std::array<std::int64_t, kDeciles> kept_in{};
+    std::int64_t kept = 0, ranked = 0;
     for (std::int64_t at = 0; at < tile.count; at += row_) {
       const RandomDraws draws{upper, key_, static_cast<std::uint64_t>(tile.begin + at)};
       simd::fill_draws(draws.key, draws.first, upper, row_);
-      draw_->draw(delta + at, draws, row_marks, kept_in.data(), work);
+      const bool by_tenth = measure != nullptr && is_counted_by_tenth(tile.begin + at, row_, tiling_.elems);
+      draw_->draw(delta + at, draws, row_marks, by_tenth ? kept_in.data() : nullptr, work);
+      for (std::int64_t w = 0; w < ceil_div(row_, std::int64_t{64}); ++w) kept += std::popcount(row_marks[w]);
+      ranked += by_tenth ? 1 : 0;
       use(at, row_marks, work);
     }
     if (measure == nullptr) return;
     measure->elems += tile.count;
-    plan_.add_to(*measure, tile.count / row_);
-    for (std::size_t d = 0; d < kDeciles; ++d) {
-      measure->decile_kept[d] += kept_in[d];
-      measure->kept += kept_in[d];
-    }
+    measure->kept += kept;
+    plan_.add_to(*measure, ranked);
+    for (std::size_t d = 0; d < kDeciles; ++d) measure->decile_kept[d] += kept_in[d];
   }
 
   void divide(const float* delta, const std::uint32_t* order, const std::uint64_t* marks, float* kept) const noexcept {

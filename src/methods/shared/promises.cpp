@@ -192,16 +192,19 @@ void promise_ramp(const JobFacts& job, const Measure& measure, Promises& out) {
     for (int d = 0; d < kDeciles; ++d) {
       const auto k = static_cast<std::size_t>(d);
       const auto part = ramp.moments(decile_begin(d, scope), decile_begin(d + 1, scope));
-      const double in_tenth = number(decile_begin(d + 1, scope) - decile_begin(d, scope)) * scopes;
-      if (in_tenth == 0) continue;
-      const double planned = part.mean * scopes;
-      out.push_back(Promise::count(shape, index, kTenths[k], number(m.decile_kept[k]), planned, in_tenth, part.variance * scopes));
+      const double of_scope = number(decile_begin(d + 1, scope) - decile_begin(d, scope));
+      if (of_scope == 0) continue;
+      // Of a large tensor some rows are counted by tenth. None at all would be a fault: all are missed then.
+      const double counted = m.decile_elems[k] > 0 ? number(m.decile_elems[k]) / of_scope : scopes;
+      const double in_tenth = of_scope * counted;
+      const double planned = part.mean * counted;
+      out.push_back(Promise::count(shape, index, kTenths[k], number(m.decile_kept[k]), planned, in_tenth, part.variance * counted));
       out.back().given = "density";
       out.back().tenth = d;
       const double lever = d - 4.5;
       rise += lever * number(m.decile_kept[k]);
       planned_rise += lever * planned;
-      rise_variance += lever * lever * part.variance * scopes;
+      rise_variance += lever * lever * part.variance * counted;
       ranges += lever * lever * in_tenth;
       weights += lever * lever * in_tenth;
     }

@@ -137,8 +137,8 @@ void render(const RecordView& record, Page& page) {
   }
   if (!panels.empty()) {
     page.paragraph(
-        "Entries of each task vector, sorted by magnitude and cut into tenths. Markers: share kept, with \u00B12\u03C3; line: share "
-        "planned. "
+        "Entries of each task vector, sorted by magnitude and cut into tenths; where rows are ranked, every eighth one of a tensor with "
+        "more than 65,536 elements is counted. Markers: share kept, with \u00B12\u03C3; line: share planned. "
         "Below: the distance between the two; the band is \u00B12\u03C3, the dashed lines are \u00B16\u03C3.");
     page.panels(panels);
   }

@@ -1,0 +1,37 @@
+// Tests of element loops at every CPU level of this machine.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+
+#include "simd/ops.h"
+#include "support/kernel_driver.h"
+
+namespace crucible::test {
+
+// Lengths around vectors and around words of marks.
+inline constexpr std::int64_t kLengths[] = {0, 1, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 200, 1000, 5000};
+
+// Calls test(length, random numbers) for each length, at each level.
+template <typename Test>
+void at_every_level(const Test& test) {
+  for (const std::string& level : simd::available_levels()) {
+    ASSERT_TRUE(simd::limit_level(level));
+    for (std::uint64_t seed = 0; seed < 12; ++seed) {
+      for (const std::int64_t n : kLengths) {
+        SCOPED_TRACE(level + " n " + std::to_string(n) + " seed " + std::to_string(seed));
+        Rng rng(seed);
+        test(n, rng);
+        if (testing::Test::HasFailure()) {
+          simd::limit_level("");
+          return;
+        }
+      }
+    }
+  }
+  simd::limit_level("");
+}
+
+}  // namespace crucible::test
