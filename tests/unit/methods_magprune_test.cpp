@@ -121,6 +121,37 @@ TEST(MagPrune, TenthsAreCountedOfSomeRows) {
   }
 }
 
+// What the ramp promises of the tenths is about the rows that were counted.
+TEST(MagPrune, TenthsOfSomeRowsKeepTheirPromise) {
+  Rng rng(17);
+  const std::int64_t rows = 131, row = 1000;
+  const MergeCase merge = one_task_vector({rows, row}, make_values(Values::kNormal, rows * row, rng), "row", "none");
+  const Method& method = *find_method("della_linear");
+  const Params global = make_params(*method.global, merge.global);
+  const std::vector<Params> models = {make_params(*method.model, merge.model_args[0])};
+  const std::vector<std::string> names = {"a"};
+  const auto promises_of = [&](const Measure& measure) {
+    Promises all;
+    method.promise({"weight", &merge.shape, true, &global, models, names}, measure, {}, all);
+    Promises tenths;
+    std::copy_if(all.begin(), all.end(), std::back_inserter(tenths), [](const Promise& p) { return p.tenth >= 0; });
+    return tenths;
+  };
+  Measure measure = run_kernel(method, merge).measure;
+  const Promises tenths = promises_of(measure);
+  ASSERT_EQ(tenths.size(), std::size_t{kDeciles});
+  for (const Promise& p : tenths) {
+    EXPECT_EQ(p.draws, 17.0 * row / kDeciles);
+    EXPECT_NEAR(p.measured, p.planned, 6 * std::sqrt(p.variance)) << p.tenth;
+  }
+  // Where nothing was counted at all, the promise stands and is broken.
+  measure.models[0].decile_elems = measure.models[0].decile_kept = {};
+  for (const Promise& p : promises_of(measure)) {
+    EXPECT_EQ(p.measured, 0) << p.tenth;
+    EXPECT_GT(p.planned, 0) << p.tenth;
+  }
+}
+
 // Rows in a tile and rows in a window are two codes for one definition: a tensor of one row has the same ranks either way.
 TEST(MagPrune, TensorScopeOfOneRowIsRowScope) {
   Rng rng(13);

@@ -126,6 +126,22 @@ TEST(Ranks, DrawsFromFineTunes) {
   }
 }
 
+// Many elements of one magnitude, and among them a few that are larger by less than its last bit as a bf16 number.
+TEST(Ranks, DrawsFromMagnitudesWithAFewMoreBits) {
+  Rng rng(8);
+  for (const std::int64_t n : {1000, 4096, 20'000}) {
+    for (int round = 0; round < 60; ++round) {
+      std::vector<float> x;
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::int64_t kind = below(rng, 100);
+        const float magnitude = kind < 2 ? 1.0f + static_cast<float>(below(rng, 20)) * 0x1p-14f : kind < 70 ? 1.0f : 0.5f;
+        x.push_back(below(rng, 2) == 0 ? magnitude : -magnitude);
+      }
+      check_draws(x, rng);
+    }
+  }
+}
+
 // Long rows, in which keys hold many elements, and tens of thousands of equal ones.
 TEST(Ranks, DrawsFromLongRows) {
   Rng rng(4);
