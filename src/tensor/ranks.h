@@ -5,9 +5,8 @@
 // less than the key's number of elements, and only an element whose draw lies near its threshold can be decided wrongly: the
 // elements of its key are then sorted. Differences of 16-bit numbers have few bits, so most of their keys stand for one magnitude.
 //
-// Where nobody asks for the number of draws by rank, 128 keys of equal width and the first eight bits of a draw decide 99 elements of
-// 100: the draw is below the thresholds of all ranks that the element's key stands for, or above them. The others are ranked among the
-// elements of their key.
+// Where nobody asks for the number of draws by rank, 128 keys of equal width and the first eight bits of a draw decide most elements:
+// the draw is below the thresholds of all ranks that the element's key stands for, or above them. The others are ranked one by one.
 #pragma once
 
 #include <cstddef>
