@@ -11,14 +11,17 @@
 
 namespace crucible::test {
 
-// Lengths around vectors and around words of marks.
-inline constexpr std::int64_t kLengths[] = {0, 1, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 200, 1000, 5000};
+// Lengths around vectors, around words of marks and around blocks.
+inline constexpr std::int64_t kLengths[] = {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 200, 255, 256, 257, 1000, 5000};
 
 // Calls test(length, random numbers) for each length, at each level.
 template <typename Test>
 void at_every_level(const Test& test) {
-  for (const std::string& level : simd::available_levels()) {
+  const auto levels = simd::available_levels();
+  ASSERT_FALSE(levels.empty());
+  for (const std::string& level : levels) {
     ASSERT_TRUE(simd::limit_level(level));
+    EXPECT_EQ(simd::level_in_use(), level);
     for (std::uint64_t seed = 0; seed < 12; ++seed) {
       for (const std::int64_t n : kLengths) {
         SCOPED_TRACE(level + " n " + std::to_string(n) + " seed " + std::to_string(seed));

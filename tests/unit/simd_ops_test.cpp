@@ -9,13 +9,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "support/cpu_levels.h"
 #include "support/kernel_driver.h"
 
 namespace crucible::test {
 namespace {
-
-// Lengths around the widths of vectors, the 16 lanes of sums and the block of 256.
-constexpr std::int64_t kLengths[] = {0, 1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 63, 255, 256, 257, 1000};
 
 std::vector<float> mixed_values(std::int64_t n, Rng& rng) {
   std::vector<float> x = make_values(kAllValues[static_cast<std::size_t>(below(rng, std::ssize(kAllValues)))], n, rng);
@@ -28,29 +26,6 @@ std::vector<float> mixed_values(std::int64_t n, Rng& rng) {
     if (special == 3) v = -0.0f;
   }
   return x;
-}
-
-// Runs `test` at every level, with every length and several seeds.
-template <typename Test>
-void at_every_level(const Test& test) {
-  const auto levels = simd::available_levels();
-  ASSERT_FALSE(levels.empty());
-  for (const std::string& level : levels) {
-    ASSERT_TRUE(simd::limit_level(level));
-    EXPECT_EQ(simd::level_in_use(), level);
-    for (std::uint64_t seed = 0; seed < 12; ++seed) {
-      for (const std::int64_t n : kLengths) {
-        SCOPED_TRACE(level + " n " + std::to_string(n) + " seed " + std::to_string(seed));
-        Rng rng(seed);
-        test(n, rng);
-        if (testing::Test::HasFailure()) {
-          simd::limit_level("");
-          return;
-        }
-      }
-    }
-  }
-  simd::limit_level("");
 }
 
 // The documented order of sums: element i in lane i % 16, lanes folded in halves.

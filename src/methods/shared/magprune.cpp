@@ -95,7 +95,9 @@ class RowMagPrune final : public Sparsifier {
       simd::fill_draws(draws.key, draws.first, upper, row_);
       const bool by_tenth = measure != nullptr && is_counted_by_tenth(tile.begin + at, row_, tiling_.elems);
       draw_->draw(delta + at, draws, row_marks, by_tenth ? kept_in.data() : nullptr, work);
-      for (std::int64_t w = 0; w < ceil_div(row_, std::int64_t{64}); ++w) kept += std::popcount(row_marks[w]);
+      if (measure != nullptr) {
+        for (std::int64_t w = 0; w < ceil_div(row_, std::int64_t{64}); ++w) kept += std::popcount(row_marks[w]);
+      }
       ranked += by_tenth ? 1 : 0;
       use(at, row_marks, work);
     }
