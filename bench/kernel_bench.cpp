@@ -49,6 +49,16 @@ const std::vector<float>& weights(std::uint32_t number) {
   return all[number];
 }
 
+// What a model moved: kernels of task arithmetic get this from the reading of the inputs.
+const std::vector<float>& moves(std::uint32_t number) {
+  static const std::vector<std::vector<float>> all = [] {
+    std::vector<std::vector<float>> made(kModels + 1, std::vector<float>(kElems));
+    for (std::uint32_t m = 0; m < made.size(); ++m) simd::subtract(weights(m).data(), weights(0).data(), made[m].data(), kElems);
+    return made;
+  }();
+  return all[number];
+}
+
 void done(benchmark::State& state, std::int64_t vectors) {
   state.SetItemsProcessed(state.iterations() * kElems);
   state.SetBytesProcessed(state.iterations() * kElems * vectors * static_cast<std::int64_t>(sizeof(float)));
@@ -117,7 +127,7 @@ class Merge {
       std::vector<double> sums(static_cast<std::size_t>(kernel->sum_count(pass)));
       std::vector<double> of_tile(sums.size());
       std::vector<std::uint64_t> counts(static_cast<std::size_t>(kernel->count_size(pass)));
-      for_each_tile([&](const Tile& tile, const TileInputs& in) {
+      for_each_tile(kernel->input_form(), [&](const Tile& tile, const TileInputs& in) {
         if (!kernel->wants(tile)) return;
         std::fill(of_tile.begin(), of_tile.end(), 0.0);
         kernel->reduce(pass, tile, in, of_tile.data(), counts.data(), measure, scratch_);
@@ -125,19 +135,23 @@ class Merge {
       });
       next = kernel->seal(pass, {sums, counts});
     }
-    for_each_tile([&](const Tile& tile, const TileInputs& in) { kernel->map(tile, in, out_.data() + tile.begin, measure, scratch_); });
+    for_each_tile(kernel->input_form(),
+                  [&](const Tile& tile, const TileInputs& in) { kernel->map(tile, in, out_.data() + tile.begin, measure, scratch_); });
     benchmark::DoNotOptimize(measure);
     benchmark::ClobberMemory();
   }
 
  private:
   template <typename Use>
-  void for_each_tile(const Use& use) const {
+  void for_each_tile(InputForm form, const Use& use) const {
     std::vector<const float*> at(static_cast<std::size_t>(models_));
     for (std::int64_t t = 0; t < tiling_.tiles; ++t) {
       const Tile tile = tiling_.tile(t);
-      for (std::size_t m = 0; m < at.size(); ++m) at[m] = weights(static_cast<std::uint32_t>(m) + 1).data() + tile.begin;
-      use(tile, TileInputs{has_base_ ? weights(0).data() + tile.begin : nullptr, at});
+      for (std::uint32_t m = 0; m < at.size(); ++m) at[m] = (form == InputForm::kTaskVectors ? moves : weights)(m + 1).data() + tile.begin;
+      TileInputs in;
+      if (has_base_) in.base = weights(0).data() + tile.begin;
+      (form == InputForm::kTaskVectors ? in.task_vectors : in.models) = at;
+      use(tile, in);
     }
   }
 

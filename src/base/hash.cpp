@@ -1,7 +1,11 @@
 #include "base/hash.h"
 
+#ifdef CRUCIBLE_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h>  // vector code for the CPU that it runs on
+#else
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#endif
 
 #include <fmt/format.h>
 

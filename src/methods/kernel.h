@@ -86,10 +86,17 @@ struct KernelSpec {
   std::int64_t keep_budget_bytes = 0;      // a kernel may keep this much between passes; more must be recomputed
 };
 
+// How a kernel or a survey wants the models of a job that has a base.
+enum class InputForm {
+  kValues,
+  kTaskVectors,  // the values less the base, rounded to f32: subtracted while they are converted
+};
+
 // f32 values of one tile. Pointers hold tile.count values each.
 struct TileInputs {
-  const float* base = nullptr;  // null when the job has no base
-  std::span<const float* const> models;
+  const float* base = nullptr;                   // null when the job has no base
+  std::span<const float* const> models{};        // empty where task vectors were asked for
+  std::span<const float* const> task_vectors{};  // empty where they were not
 };
 
 // Scratch memory of one worker, reused from tile to tile. Grows, never shrinks within a job.
@@ -131,6 +138,7 @@ class Kernel {
   virtual void prepare() {}
 
   virtual Next first() const noexcept { return Next::kMap; }
+  virtual InputForm input_form() const noexcept { return InputForm::kValues; }
   // Sizes of the accumulators of a reduce pass.
   virtual int sum_count(int /*pass*/) const noexcept { return 0; }
   virtual std::int64_t count_size(int /*pass*/) const noexcept { return 0; }

@@ -17,6 +17,7 @@ class Survey {
  public:
   virtual ~Survey() = default;
 
+  virtual InputForm input_form() const noexcept { return InputForm::kValues; }
   // Size of the counters of a pass.
   virtual std::int64_t count_size(int pass) const noexcept = 0;
   // Does a pass look at this job (its index in the span that the survey was made of)?

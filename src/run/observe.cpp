@@ -21,19 +21,27 @@ void add_to(Histogram& histogram, const float* x, const float* base, std::int64_
   }
 }
 
+// x + y in `room`: a model's values from its task vector, off by the rounding of that, which is none for near values of f16 or bf16.
+const float* add(const float* x, const float* y, std::vector<float>& room, std::int64_t n) {
+  room.resize(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) room[static_cast<std::size_t>(i)] = x[i] + y[i];
+  return room.data();
+}
+
 }  // namespace
 
 void observe(const Job& job, const Tile& tile, const TileInputs& in, const float* out, Measure& measure) {
   Sketch& sketch = measure.sketch;
-  const std::size_t n = in.models.size();
+  const std::size_t n = std::max(in.models.size(), in.task_vectors.size());
   sketch.gram.resize((n + 1) * (n + 2) / 2);
   sketch.input_square.resize(n);
   sketch.input_out.resize(n);
   sketch.histograms.resize(n + 1);
   std::vector<const float*> y(n + 1);
+  std::vector<std::vector<float>> sums(in.task_vectors.size());
   for_each_sample(tile.begin, tile.count, job.tiling.elems, [&](std::int64_t at, std::int64_t count) {
     const float* base = in.base == nullptr ? nullptr : in.base + at;
-    for (std::size_t i = 0; i < n; ++i) y[i] = in.models[i] + at;
+    for (std::size_t i = 0; i < n; ++i) y[i] = in.models.empty() ? add(base, in.task_vectors[i] + at, sums[i], count) : in.models[i] + at;
     y[n] = out + at;
     sketch.elems += count;
     simd::add_gram(base, y, sketch.gram.data(), count);

@@ -225,7 +225,7 @@ class Scheduler {
     job.tiling.for_tiles_of_chunk(task.chunk, [&](const Tile& tile) {
       if (!task.job->kernel->wants(tile)) return;
       worker.sums.assign(part.sums.size(), 0.0);
-      const TileInputs inputs = reader_.read(job, tile, worker.buffers);
+      const TileInputs inputs = reader_.read(job, tile, task.job->kernel->input_form(), worker.buffers);
       task.job->kernel->reduce(task.pass, tile, inputs, worker.sums.data(), counts.data(), part.measure, worker.scratch);
       for (std::size_t i = 0; i < part.sums.size(); ++i) part.sums[i] += worker.sums[i];
     });
@@ -239,11 +239,11 @@ class Scheduler {
     worker.out.resize(static_cast<std::size_t>(job.tiling.tile_elems));
     std::int64_t size = 0;
     job.tiling.for_tiles_of_chunk(chunk, [&](const Tile& tile) {
-      const TileInputs inputs = reader_.read(job, tile, worker.buffers);
+      const TileInputs inputs = reader_.read(job, tile, active.kernel->input_form(), worker.buffers);
       active.kernel->map(tile, inputs, worker.out.data(), part.measure, worker.scratch);
       part.measure.elems += tile.count;
       if (options_.measuring == Measuring::kAudit) observe(job, tile, inputs, worker.out.data(), part.measure);
-      store(job, tile, inputs, worker, stored + size, part);
+      store(job, tile, worker, stored + size, part);
       size += tile.count * elem;
     });
     sink_.write_buffer(job, job.file, offset, worker.stored, static_cast<std::size_t>(size));
@@ -259,17 +259,18 @@ class Scheduler {
     report(size, job);
   }
 
-  static void store(const Job& job, const Tile& tile, const TileInputs& inputs, const Worker& worker, std::byte* raw, ChunkPart& part) {
+  void store(const Job& job, const Tile& tile, Worker& worker, std::byte* raw, ChunkPart& part) {
     const Stored stored = store_floats(job.info.dtype, worker.out.data(), raw, tile.count);
     part.measure.saturated += stored.saturated;
     if (stored.nonfinite == 0) return;
     part.measure.nonfinite += stored.nonfinite;
-    explain_nonfinite(job, tile, inputs, worker, stored.nonfinite, part);
+    explain_nonfinite(job, tile, worker, stored.nonfinite, part);
   }
 
   // Non-finite output is accepted only where a non-finite input can be its cause.
-  static void explain_nonfinite(const Job& job, const Tile& tile, const TileInputs& inputs, const Worker& worker, std::int64_t nonfinite,
-                                ChunkPart& part) {
+  void explain_nonfinite(const Job& job, const Tile& tile, Worker& worker, std::int64_t nonfinite, ChunkPart& part) {
+    // Read again, in case the kernel saw task vectors: these may overflow by themselves.
+    const TileInputs inputs = reader_.read(job, tile, InputForm::kValues, worker.buffers);
     std::int64_t in_inputs = inputs.base != nullptr ? simd::count_nonfinite(inputs.base, tile.count) : 0;
     for (const float* x : inputs.models) in_inputs += simd::count_nonfinite(x, tile.count);
     if (in_inputs > 0) {

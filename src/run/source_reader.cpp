@@ -33,7 +33,7 @@ void for_pieces(const ViewTensor& tensor, std::int64_t begin, std::int64_t count
 }  // namespace
 
 std::int64_t read_floats(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, float* values,
-                         PageBuffer& raw) {
+                         PageBuffer& raw, const float* less) {
   std::int64_t bytes_read = 0;
   for_pieces(*source.tensor, begin, count, [&](const Piece& piece, std::int64_t first, std::int64_t number, std::int64_t done) {
     const StoredTensor& stored = *piece.tensor;
@@ -42,7 +42,7 @@ std::int64_t read_floats(const Plan& plan, const SourceTensor& source, std::int6
     const std::int64_t size = number * elem;
     std::byte* bytes = raw.place(offset, size);
     checkpoint_of(plan, piece).read(stored.file, offset, bytes, static_cast<std::size_t>(size));
-    load_floats(stored.info.dtype, bytes, values + done, number);
+    load_floats(stored.info.dtype, bytes, values + done, number, less == nullptr ? nullptr : less + done);
     bytes_read += size;
   });
   return bytes_read;

@@ -76,7 +76,8 @@ class SurveyRun {
         const Job& job = plan_.jobs[survey_.jobs[at.job]];
         job.tiling.for_tiles_of_chunk(at.chunk, [&](const Tile& tile) {
           if (!survey_.survey->wants_tile(at.job, tile)) return;
-          survey_.survey->see(pass, at.job, tile, reader_.read(job, tile, worker.buffers), worker.counts.data(), worker.scratch);
+          survey_.survey->see(pass, at.job, tile, reader_.read(job, tile, survey_.survey->input_form(), worker.buffers),
+                              worker.counts.data(), worker.scratch);
         });
         reader_.add_bytes_read(worker.buffers);
       }

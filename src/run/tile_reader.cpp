@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/text_util.h"
 #include "run/source_reader.h"
 #include "simd/ops.h"
@@ -9,16 +10,18 @@
 
 namespace crucible {
 
-TileInputs TileReader::read(const Job& job, const Tile& tile, TileBuffers& buffers) {
+TileInputs TileReader::read(const Job& job, const Tile& tile, InputForm form, TileBuffers& buffers) {
+  CHECK(form == InputForm::kValues || job.base, "{}", job.info.name);
   const std::size_t count = job.sources.size() + (job.base ? 1 : 0);
   if (buffers.inputs.size() < count) buffers.inputs.resize(count);
   buffers.models.clear();
   TileInputs inputs;
   std::size_t slot = 0;
-  if (job.base) inputs.base = read_input(*job.base, tile, job.tiling.tile_elems, buffers.inputs[slot++], buffers);
+  if (job.base) inputs.base = read_input(*job.base, tile, job.tiling.tile_elems, nullptr, buffers.inputs[slot++], buffers);
+  const float* less = form == InputForm::kTaskVectors ? inputs.base : nullptr;
   for (const SourceTensor& s : job.sources)
-    buffers.models.push_back(read_input(s, tile, job.tiling.tile_elems, buffers.inputs[slot++], buffers));
-  inputs.models = buffers.models;
+    buffers.models.push_back(read_input(s, tile, job.tiling.tile_elems, less, buffers.inputs[slot++], buffers));
+  (form == InputForm::kTaskVectors ? inputs.task_vectors : inputs.models) = buffers.models;
   return inputs;
 }
 
@@ -44,10 +47,10 @@ const std::byte* TileReader::convert(const Job& job, std::int64_t offset, std::i
   return raw;
 }
 
-const float* TileReader::read_input(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, std::vector<float>& values,
-                                    TileBuffers& buffers) {
+const float* TileReader::read_input(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, const float* less,
+                                    std::vector<float>& values, TileBuffers& buffers) {
   values.resize(static_cast<std::size_t>(tile_elems));
-  buffers.bytes_read += read_floats(plan_, source, tile.begin, tile.count, values.data(), buffers.raw);
+  buffers.bytes_read += read_floats(plan_, source, tile.begin, tile.count, values.data(), buffers.raw, less);
   return values.data();
 }
 

@@ -27,7 +27,8 @@ class TileReader {
  public:
   explicit TileReader(const Plan& plan) : plan_(plan) {}
 
-  TileInputs read(const Job& job, const Tile& tile, TileBuffers& buffers);
+  // A job without a base has no task vectors.
+  TileInputs read(const Job& job, const Tile& tile, InputForm form, TileBuffers& buffers);
   // Stored bytes of a tensor, as they are.
   const std::byte* read_bytes(const SourceTensor& source, std::int64_t offset, std::int64_t size, TileBuffers& buffers);
   // Bytes of a copy in the type of the output. Throws Error where a finite value becomes infinite.
@@ -38,8 +39,8 @@ class TileReader {
   std::int64_t bytes_read() const noexcept { return bytes_read_.load(); }
 
  private:
-  const float* read_input(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, std::vector<float>& values,
-                          TileBuffers& buffers);
+  const float* read_input(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, const float* less,
+                          std::vector<float>& values, TileBuffers& buffers);
 
   const Plan& plan_;
   std::atomic<std::int64_t> bytes_read_{0};

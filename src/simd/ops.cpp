@@ -1,5 +1,6 @@
 #include "simd/ops.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstring>
@@ -78,8 +79,19 @@ HWY_INLINE V32 halves_to_floats(V32 h) {
   return hn::Or(hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x0400)), small, wide), sign);
 }
 
-void LoadF16(const void* in, float* HWY_RESTRICT out, std::int64_t n) {
+// out = load(i), or that less less[i].
+template <typename Load>
+HWY_INLINE void load_each(const float* less, float* HWY_RESTRICT out, std::int64_t n, const Load& load) {
+  if (less == nullptr) {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = load(i);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = load(i) - less[i];
+  }
+}
+
+void LoadF16(const void* in, float* HWY_RESTRICT out, std::int64_t n, const float* less) {
   const D32 d;
+  const DFloat df;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const auto* p = static_cast<const std::byte*>(in);
   std::uint16_t aligned[hn::MaxLanes(D32())];
@@ -87,31 +99,42 @@ void LoadF16(const void* in, float* HWY_RESTRICT out, std::int64_t n) {
   for (; i + lanes <= n; i += lanes) {
     std::memcpy(aligned, p + 2 * i, static_cast<std::size_t>(lanes) * 2);
     const V32 h = hn::PromoteTo(d, hn::LoadU(D16(), aligned));
-    hn::StoreU(hn::BitCast(DFloat(), halves_to_floats(h)), DFloat(), out + i);
+    auto x = hn::BitCast(df, halves_to_floats(h));
+    if (less != nullptr) x = hn::Sub(x, hn::LoadU(df, less + i));
+    hn::StoreU(x, df, out + i);
   }
-  for (; i < n; ++i) {
+  load_each(less == nullptr ? nullptr : less + i, out + i, n - i, [&](std::int64_t k) HWY_ATTR {
     std::uint16_t h;
-    std::memcpy(&h, p + 2 * i, 2);
-    out[i] = half_to_float(h);
-  }
+    std::memcpy(&h, p + 2 * (i + k), 2);
+    return half_to_float(h);
+  });
 }
 
-void LoadBF16(const void* in, float* HWY_RESTRICT out, std::int64_t n) {
+void LoadBF16(const void* in, float* HWY_RESTRICT out, std::int64_t n, const float* less) {
   const auto* p = static_cast<const std::byte*>(in);
-  for (std::int64_t i = 0; i < n; ++i) {
+  load_each(less, out, n, [p](std::int64_t i) HWY_ATTR {
     std::uint16_t h;
     std::memcpy(&h, p + 2 * i, 2);
-    out[i] = bits_to_float(static_cast<std::uint32_t>(h) << 16);
-  }
+    return bits_to_float(static_cast<std::uint32_t>(h) << 16);
+  });
 }
 
-void LoadF64(const void* in, float* HWY_RESTRICT out, std::int64_t n) {
+void LoadF32(const void* in, float* HWY_RESTRICT out, std::int64_t n, const float* less) {
   const auto* p = static_cast<const std::byte*>(in);
-  for (std::int64_t i = 0; i < n; ++i) {
+  load_each(less, out, n, [p](std::int64_t i) HWY_ATTR {
+    float f;
+    std::memcpy(&f, p + 4 * i, 4);
+    return f;
+  });
+}
+
+void LoadF64(const void* in, float* HWY_RESTRICT out, std::int64_t n, const float* less) {
+  const auto* p = static_cast<const std::byte*>(in);
+  load_each(less, out, n, [p](std::int64_t i) HWY_ATTR {
     double d;
     std::memcpy(&d, p + 8 * i, 8);
-    out[i] = static_cast<float>(d);
-  }
+    return static_cast<float>(d);
+  });
 }
 
 HWY_INLINE V32 floats_to_halves(V32 bits) {
@@ -148,19 +171,38 @@ std::int64_t StoreF16(const float* in, void* out, std::int64_t n) {
   return bad;
 }
 
-// The largest stored magnitude is looked for in passing; what reaches the limit is counted again, which is rare.
+// Rounding alone does for all numbers; the largest magnitude is looked for in passing, and where one is NaN or at the end of what the type
+// holds, which is rare, all are stored and counted one by one.
 std::int64_t StoreBF16(const float* in, void* out, std::int64_t n) {
+  constexpr std::uint32_t kAtTheEnd = 0x7F7E8000u;  // half a step below the largest finite number
+  const D32 d;
+  const hn::RebindToUnsigned<D32> du;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   auto* p = static_cast<std::byte*>(out);
-  std::uint16_t largest = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint16_t h = float_to_bfloat(in[i]);
-    std::memcpy(p + 2 * i, &h, 2);
-    const auto magnitude = static_cast<std::uint16_t>(h & 0x7FFFu);
-    largest = magnitude > largest ? magnitude : largest;
+  std::uint16_t aligned[hn::MaxLanes(D32())];
+  V32 most = hn::Zero(d);
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto bits = hn::BitCast(du, hn::LoadU(DFloat(), in + i));
+    most = hn::Max(most, hn::BitCast(d, hn::And(bits, hn::Set(du, 0x7FFFFFFFu))));
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+    const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(du, 0x7FFFu)), odd));
+    hn::StoreU(hn::DemoteTo(D16(), hn::BitCast(d, rounded)), D16(), aligned);
+    std::memcpy(p + 2 * i, aligned, static_cast<std::size_t>(lanes) * 2);
   }
-  if (largest < 0x7F7Fu) return 0;
+  auto largest = static_cast<std::uint32_t>(hn::GetLane(hn::MaxOfLanes(d, most)));
+  for (std::int64_t k = i; k < n; ++k) {
+    const std::uint16_t h = float_to_bfloat(in[k]);
+    std::memcpy(p + 2 * k, &h, 2);
+    largest = std::max(largest, float_to_bits(in[k]) & 0x7FFFFFFFu);
+  }
+  if (largest < kAtTheEnd) return 0;
   std::int64_t bad = 0;
-  for (std::int64_t i = 0; i < n; ++i) bad += (float_to_bfloat(in[i]) & 0x7FFFu) >= 0x7F7Fu ? 1 : 0;
+  for (std::int64_t k = 0; k < n; ++k) {
+    const std::uint16_t h = float_to_bfloat(in[k]);
+    std::memcpy(p + 2 * k, &h, 2);
+    bad += (h & 0x7FFFu) >= 0x7F7Fu ? 1 : 0;
+  }
   return bad;
 }
 
@@ -400,6 +442,7 @@ namespace crucible::simd {
 
 HWY_EXPORT(LoadF16);
 HWY_EXPORT(LoadBF16);
+HWY_EXPORT(LoadF32);
 HWY_EXPORT(LoadF64);
 HWY_EXPORT(StoreF16);
 HWY_EXPORT(StoreBF16);
@@ -415,12 +458,10 @@ HWY_EXPORT(Scale);
 HWY_EXPORT(WeightedSum);
 HWY_EXPORT(FillDraws);
 
-void load_f16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF16)(in, out, n); }
-void load_bf16(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadBF16)(in, out, n); }
-void load_f32(const void* in, float* out, std::int64_t n) noexcept {
-  if (n > 0) std::memcpy(out, in, static_cast<std::size_t>(n) * sizeof(float));  // an empty span may have no address
-}
-void load_f64(const void* in, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(LoadF64)(in, out, n); }
+void load_f16(const void* in, float* out, std::int64_t n, const float* less) noexcept { HWY_DYNAMIC_DISPATCH(LoadF16)(in, out, n, less); }
+void load_bf16(const void* in, float* out, std::int64_t n, const float* less) noexcept { HWY_DYNAMIC_DISPATCH(LoadBF16)(in, out, n, less); }
+void load_f32(const void* in, float* out, std::int64_t n, const float* less) noexcept { HWY_DYNAMIC_DISPATCH(LoadF32)(in, out, n, less); }
+void load_f64(const void* in, float* out, std::int64_t n, const float* less) noexcept { HWY_DYNAMIC_DISPATCH(LoadF64)(in, out, n, less); }
 std::int64_t store_f16(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreF16)(in, out, n); }
 std::int64_t store_bf16(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreBF16)(in, out, n); }
 std::int64_t store_f32(const float* in, void* out, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(StoreF32)(in, out, n); }

@@ -11,11 +11,12 @@
 
 namespace crucible::simd {
 
-// Conversions to f32. Exact, except f64 which rounds to nearest even.
-void load_f16(const void* in, float* out, std::int64_t n) noexcept;
-void load_bf16(const void* in, float* out, std::int64_t n) noexcept;
-void load_f32(const void* in, float* out, std::int64_t n) noexcept;
-void load_f64(const void* in, float* out, std::int64_t n) noexcept;
+// Conversions to f32. Exact, except f64 which rounds to nearest even. Where `less` is given, out is what they give less that, rounded to
+// f32: a task vector without a loop of its own.
+void load_f16(const void* in, float* out, std::int64_t n, const float* less = nullptr) noexcept;
+void load_bf16(const void* in, float* out, std::int64_t n, const float* less = nullptr) noexcept;
+void load_f32(const void* in, float* out, std::int64_t n, const float* less = nullptr) noexcept;
+void load_f64(const void* in, float* out, std::int64_t n, const float* less = nullptr) noexcept;
 
 // Conversions from f32, round to nearest even; NaN becomes one canonical NaN. Return how many of the results have at least the largest
 // finite magnitude of their type, so those that are not finite too (f64 holds every f32: only those).

@@ -90,15 +90,6 @@ void KeepMarked(const float* x, const std::uint64_t* marks, float* HWY_RESTRICT 
       [&](std::int64_t i, bool marked) HWY_ATTR { kept[i] = marked ? x[i] : 0.0f; });
 }
 
-void SubtractMarked(const float* x, const float* y, const std::uint64_t* marks, float* HWY_RESTRICT out, std::int64_t n) {
-  const DFloat df;
-  for_each_mask(
-      marks, n,
-      [&](std::int64_t i, auto mask)
-          HWY_ATTR { hn::StoreU(hn::IfThenElseZero(mask, hn::Sub(hn::LoadU(df, x + i), hn::LoadU(df, y + i))), df, out + i); },
-      [&](std::int64_t i, bool marked) HWY_ATTR { out[i] = marked ? x[i] - y[i] : 0.0f; });
-}
-
 using DSum = hn::CappedTag<double, 8>;
 HWY_INLINE hn::Vec<DSum> load_wide(const float* x) { return hn::PromoteTo(DSum(), hn::LoadU(hn::Rebind<float, DSum>(), x)); }
 
@@ -511,7 +502,6 @@ HWY_AFTER_NAMESPACE();
 namespace crucible::simd {
 
 HWY_EXPORT(KeepMarked);
-HWY_EXPORT(SubtractMarked);
 HWY_EXPORT(SumMarked);
 HWY_EXPORT(MarkedSquareDifference);
 HWY_EXPORT(MarkBelow);
@@ -529,9 +519,6 @@ HWY_EXPORT(MagnitudeKeys);
 
 void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(KeepMarked)(x, marks, kept, n);
-}
-void subtract_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(SubtractMarked)(x, y, marks, out, n);
 }
 MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(SumMarked)(x, marks, n);

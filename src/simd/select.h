@@ -11,8 +11,6 @@ namespace crucible::simd {
 
 // kept[i] = x[i] where marked, else 0.
 void keep_marked(const float* x, const std::uint64_t* marks, float* kept, std::int64_t n) noexcept;
-// out[i] = x[i] - y[i] where marked, else 0.
-void subtract_marked(const float* x, const float* y, const std::uint64_t* marks, float* out, std::int64_t n) noexcept;
 // The L1 norms of all elements and of the marked ones, summed as in simd/ops.h.
 struct MarkedNorms {
   double all = 0;

@@ -11,7 +11,7 @@ namespace {
 
 struct Converter {
   DType dtype;
-  void (*load)(const void*, float*, std::int64_t) noexcept;
+  void (*load)(const void*, float*, std::int64_t, const float*) noexcept;
   std::int64_t (*store)(const float*, void*, std::int64_t) noexcept;
 };
 constexpr Converter kConverters[] = {
@@ -30,7 +30,7 @@ const Converter& converter(DType dtype) {
 
 }  // namespace
 
-void load_floats(DType dtype, const void* in, float* out, std::int64_t n) { converter(dtype).load(in, out, n); }
+void load_floats(DType dtype, const void* in, float* out, std::int64_t n, const float* less) { converter(dtype).load(in, out, n, less); }
 
 Stored store_floats(DType dtype, const float* in, void* out, std::int64_t n) {
   const Converter& c = converter(dtype);
@@ -43,7 +43,7 @@ Stored store_floats(DType dtype, const float* in, void* out, std::int64_t n) {
   const std::int64_t bytes = facts(dtype).bits / 8;
   for (std::int64_t i = 0; i < n; i += kBlock) {
     const std::int64_t m = std::min(kBlock, n - i);
-    c.load(static_cast<const std::byte*>(out) + i * bytes, back, m);
+    c.load(static_cast<const std::byte*>(out) + i * bytes, back, m, nullptr);
     stored.nonfinite += simd::count_nonfinite(back, m);
   }
   stored.saturated = at_the_end - stored.nonfinite;

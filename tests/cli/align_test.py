@@ -127,6 +127,7 @@ suite.add("prefix_of_vision_language", spelled_otherwise(
     vlm_shapes(), lambda t: renamed(t, ("^model.language_model.", "language_model.model."), ("^lm_head.", "language_model.lm_head."),
                                     ("^model.vision_tower.", "vision_tower."), ("^model.multi_modal", "multi_modal")), "matched"))
 suite.add("experts_apart_to_fused", spelled_otherwise(expert_shapes(), lambda t: t, "stored in parts", spell_first=fuse_experts))
+suite.add("experts_apart_to_fused_ties", spelled_otherwise(expert_shapes(), lambda t: t, "stored in parts", TIES, spell_first=fuse_experts))
 suite.add("experts_fused_to_apart", spelled_otherwise(expert_shapes(), fuse_experts, "stored as one"))
 suite.add("experts_fused_to_apart_ties", spelled_otherwise(expert_shapes(), fuse_experts, "stored as one", TIES))
 suite.add("experts_fused_in_slices", spelled_otherwise(expert_shapes(), fuse_experts, "stored as one", SLICES))

@@ -295,6 +295,15 @@ def overflow_of_a_large_scale(box):
 
 
 @suite.case
+def overflow_of_a_task_vector(box):
+    """The inputs are finite, though what the arithmetic sees of them is not."""
+    for name, value in (("x", -3e38), ("y", 3e38)):
+        write_model(box.path(name), {"t": tensor("BF16", [2], [1.0, value])})
+    box.write("recipe.yml", "merge_method: task_arithmetic\nbase_model: ./x\nmodels:\n- model: ./y\n  parameters: {weight: 0.5}\n")
+    refused(box, ["merge", "recipe.yml", "out"], {3}, r"tensor t: element 1 is inf.*all inputs are finite")
+
+
+@suite.case
 def weights_that_cancel_in_some_tensors(box):
     with_models(box)
     box.write("recipe.yml", "merge_method: linear\nmodels:\n- model: ./a\n  parameters: {weight: 1}\n- model: ./b\n  parameters:\n    weight:\n"

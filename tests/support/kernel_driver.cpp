@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <stdexcept>
 #include <thread>
@@ -89,7 +90,7 @@ class Drive {
     for (int pass = 0; next == Next::kReduce; ++pass) {
       worker.counts.assign(static_cast<std::size_t>(survey_->count_size(pass)), 0);
       for (std::int64_t t = 0; survey_->wants(pass, 0) && t < tiling_.tiles; ++t) {
-        with_inputs(tiling_.tile(t),
+        with_inputs(tiling_.tile(t), survey_->input_form(),
                     [&](const TileInputs& in) { survey_->see(pass, 0, tiling_.tile(t), in, worker.counts.data(), worker.scratch); });
       }
       next = survey_->seal(pass, worker.counts);
@@ -98,7 +99,7 @@ class Drive {
 
   // Buffers of exactly the tile's size: a read past the end is seen by the address sanitizer.
   template <typename Use>
-  void with_inputs(const Tile& tile, const Use& use) const {
+  void with_inputs(const Tile& tile, InputForm form, const Use& use) const {
     const auto cut = [&tile](const std::vector<float>& all) {
       return std::vector<float>(all.begin() + tile.begin, all.begin() + tile.begin + tile.count);
     };
@@ -111,8 +112,11 @@ class Drive {
       in.base = base.data();
     }
     for (const auto& m : merge_.models) values.push_back(cut(m));
-    for (const auto& v : values) pointers.push_back(v.data());
-    in.models = pointers;
+    for (auto& v : values) {
+      if (form == InputForm::kTaskVectors) std::transform(v.begin(), v.end(), base.begin(), v.begin(), std::minus<>());
+      pointers.push_back(v.data());
+    }
+    (form == InputForm::kTaskVectors ? in.task_vectors : in.models) = pointers;
     use(in);
   }
 
@@ -149,7 +153,7 @@ class Drive {
   }
 
   void process(const Tile& tile, bool mapping, Worker& worker) {
-    with_inputs(tile, [&](const TileInputs& in) { process(tile, in, mapping, worker); });
+    with_inputs(tile, kernel_->input_form(), [&](const TileInputs& in) { process(tile, in, mapping, worker); });
   }
 
   void process(const Tile& tile, const TileInputs& in, bool mapping, Worker& worker) {

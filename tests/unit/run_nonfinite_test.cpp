@@ -49,5 +49,21 @@ TEST_F(NonFinite, FiniteInputsThatOverflowStopTheMerge) {
   EXPECT_THROW(run("merge_method: passthrough\nmodels: [{model: bb, parameters: {scale: 2}}]\n"), Error);
 }
 
+const char kTaskArithmetic[] = "merge_method: task_arithmetic\nbase_model: a\nmodels: [{model: bb, parameters: {weight: 0.5}}]\n";
+
+TEST_F(NonFinite, FiniteInputsWhoseDifferenceOverflowsStopTheMerge) {
+  write("a", -3e38);
+  write("bb", 3e38);
+  EXPECT_THROW(run(kTaskArithmetic), Error);
+}
+
+TEST_F(NonFinite, AnInputsNanIsSeenBehindItsTaskVector) {
+  write("a", 1);
+  write("bb", std::nan(""));
+  const auto out = run(kTaskArithmetic);
+  EXPECT_TRUE(std::isfinite(out.front()));
+  EXPECT_TRUE(std::isnan(out.back()));
+}
+
 }  // namespace
 }  // namespace crucible

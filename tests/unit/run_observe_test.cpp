@@ -17,7 +17,7 @@ struct Seen {
 
 // All tiles of a job with made-up values.
 Seen see(std::int64_t elems, std::int64_t tile_elems, const std::vector<float>* base, const std::vector<std::vector<float>>& models,
-         const std::vector<float>& out) {
+         const std::vector<float>& out, InputForm form = InputForm::kValues) {
   Seen seen;
   Job job;
   job.tiling = {elems, 1, tile_elems, (elems + tile_elems - 1) / tile_elems, false};
@@ -27,7 +27,7 @@ Seen see(std::int64_t elems, std::int64_t tile_elems, const std::vector<float>* 
     if (base != nullptr) in.base = base->data() + tile.begin;
     std::vector<const float*> x;
     for (const auto& m : models) x.push_back(m.data() + tile.begin);
-    in.models = x;
+    (form == InputForm::kValues ? in.models : in.task_vectors) = x;
     Measure part;
     observe(job, tile, in, out.data() + tile.begin, part);
     seen.measure.add(part);
@@ -75,6 +75,28 @@ TEST(Observe, SumsOfTheSample) {
     expect_sums(50'000, 777, with_base);
     expect_sums(150'000, 777, with_base);
   }
+}
+
+// Task vectors tell what the values do; to the last bit where subtracting lost nothing.
+TEST(Observe, TaskVectorsTellTheSame) {
+  Rng rng(3);
+  const std::int64_t elems = 100'000;
+  const std::vector<float> base = make_values(Values::kBFloat, elems, rng), out = make_values(Values::kNormal, elems, rng);
+  std::vector<std::vector<float>> models = {base, base}, moves = models;
+  for (std::size_t m = 0; m < models.size(); ++m) {
+    for (std::size_t i = 0; i < base.size(); ++i) {
+      models[m][i] *= static_cast<float>(1 + below(rng, 3)) / 2;
+      moves[m][i] = models[m][i] - base[i];
+    }
+  }
+  const Sketch values = see(elems, 16'384, &base, models, out).measure.sketch;
+  const Sketch vectors = see(elems, 16'384, &base, moves, out, InputForm::kTaskVectors).measure.sketch;
+  EXPECT_EQ(vectors.gram, values.gram);
+  EXPECT_EQ(vectors.input_square, values.input_square);
+  EXPECT_EQ(vectors.input_out, values.input_out);
+  EXPECT_EQ(vectors.base_out, values.base_out);
+  ASSERT_EQ(vectors.histograms.size(), 3u);
+  for (std::size_t h = 0; h < 3; ++h) EXPECT_EQ(vectors.histograms[h].counts, values.histograms[h].counts);
 }
 
 TEST(Observe, SmallTensorsAreTakenWholeAndLargeOnesInBlocks) {

@@ -186,6 +186,52 @@ TEST(Convert, F32AndF64) {
   });
 }
 
+// One number at the end of what bf16 holds is seen among small ones, wherever it stands.
+TEST(Convert, TheEndOfBF16IsSeenAlone) {
+  at_every_level([] {
+    for (std::size_t at = 0; at < 40; ++at) {
+      const auto stored = [at](std::uint32_t bits) {
+        std::vector<float> x(40, 0.5f);
+        x[at] = std::bit_cast<float>(bits);
+        std::vector<std::uint16_t> codes(x.size());
+        const Stored result = store_floats(DType::kBF16, x.data(), codes.data(), std::ssize(x));
+        return std::pair(result.saturated, result.nonfinite);
+      };
+      using Counts = std::pair<std::int64_t, std::int64_t>;
+      for (const std::uint32_t sign : {0u, 0x80000000u}) {
+        EXPECT_EQ(stored(sign | 0x7F7E8000u), Counts(0, 0)) << "the middle goes to the even one, below the largest";
+        EXPECT_EQ(stored(sign | 0x7F7E8001u), Counts(1, 0));
+        EXPECT_EQ(stored(sign | 0x7F7F7FFFu), Counts(1, 0));
+        EXPECT_EQ(stored(sign | 0x7F7F8000u), Counts(0, 1)) << "the middle between the largest and infinity";
+        EXPECT_EQ(stored(sign | 0x7F800001u), Counts(0, 1)) << "NaN";
+        EXPECT_EQ(stored(sign | 0x7FFFFFFFu), Counts(0, 1)) << "a NaN that rounding would turn into a zero";
+      }
+    }
+  });
+}
+
+// A task vector is what a conversion and a subtraction give, for every type, at every length and place.
+TEST(Convert, LessTheBase) {
+  at_every_level([] {
+    Rng rng(5);
+    for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
+      for (const std::int64_t n : {0, 1, 7, 8, 31, 64, 1000}) {
+        std::vector<float> base = make_values(Values::kNormal, n, rng), x = make_values(Values::kNormal, n, rng);
+        if (n > 7) x[3] = INFINITY, base[4] = INFINITY, x[5] = base[5] = -INFINITY, x[6] = NAN, x[7] = -0.0f, base[7] = 0.0f;
+        std::vector<std::byte> raw(static_cast<std::size_t>(n) * 8 + 1);
+        store_floats(dtype, x.data(), raw.data() + 1, n);
+        std::vector<float> values(x.size()), got(x.size());
+        load_floats(dtype, raw.data() + 1, values.data(), n);
+        load_floats(dtype, raw.data() + 1, got.data(), n, base.data());
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          const float want = values[i] - base[i];
+          ASSERT_TRUE(std::isnan(want) ? std::isnan(got[i]) : bits_of({got[i]}) == bits_of({want})) << facts(dtype).name << n << ", " << i;
+        }
+      }
+    }
+  });
+}
+
 // Files place tensors at any byte.
 TEST(Convert, AddressesNeedNoAlignment) {
   std::vector<float> x = {1.0f, -2.0f, 0.5f, 65504.0f, 3e-8f};

@@ -18,13 +18,14 @@ class KeepAboveCut final : public Sparsifier {
  public:
   KeepAboveCut(const RankCut& cut, std::int64_t first_tile) : cut_(cut), first_tile_(first_tile) {}
 
-  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
+  const float* apply(const Tile& tile, const float* delta, float* room, ModelMeasure* measure, Scratch&) noexcept override {
     simd::MagnitudeCut cut = cut_.in_tile(first_tile_ + tile.index);
     simd::MagnitudeCut none;
-    const std::int64_t count = simd::keep_band(delta, cut, none, kept, tile.count);
-    if (measure == nullptr) return;
+    const std::int64_t count = simd::keep_band(delta, cut, none, room, tile.count);
+    if (measure == nullptr) return room;
     measure->elems += tile.count;
     measure->kept += count;
+    return room;
   }
 
  private:
@@ -102,13 +103,11 @@ bool GlobalTrim::wants_tile(std::size_t j, const Tile& tile) const noexcept {
 void GlobalTrim::see(int, std::size_t j, const Tile& tile, const TileInputs& in, std::uint64_t* counts, Scratch& scratch) noexcept {
   const SeenJob& job = jobs_[j];
   if (!selecting_) return count_signs(job, tile, in, counts, scratch);
-  float* delta = scratch.floats(0, tile.count);
   for (std::size_t m = 0; m < job.vectors.size(); ++m) {
     const auto v = static_cast<std::int64_t>(job.vectors[m]);
     Vector& vector = vectors_[job.vectors[m]];
     if (!vector.open) continue;
-    simd::subtract(in.models[m], in.base, delta, tile.count);
-    vector.cuts.reduce(job.first_tile + tile.index, delta, tile.count, counts + v * vector.cuts.count_size());
+    vector.cuts.reduce(job.first_tile + tile.index, in.task_vectors[m], tile.count, counts + v * vector.cuts.count_size());
   }
 }
 
@@ -132,13 +131,11 @@ Next GlobalTrim::seal(int, std::span<const std::uint64_t> counts) {
 
 void GlobalTrim::count_signs(const SeenJob& job, const Tile& tile, const TileInputs& in, std::uint64_t* counts,
                              Scratch& scratch) const noexcept {
-  float* delta = scratch.floats(0, tile.count);
-  float* kept = scratch.floats(1, tile.count);
-  double* sum = scratch.doubles(2, tile.count);
+  float* room = scratch.floats(0, tile.count);
+  double* sum = scratch.doubles(1, tile.count);
   std::fill_n(sum, tile.count, 0.0);
   for (std::size_t m = 0; m < job.vectors.size(); ++m) {
-    simd::subtract(in.models[m], in.base, delta, tile.count);
-    sparsifier(job, m)->apply(tile, delta, kept, nullptr, scratch);
+    const float* kept = sparsifier(job, m)->apply(tile, in.task_vectors[m], room, nullptr, scratch);
     for (std::int64_t i = 0; i < tile.count; ++i) sum[i] += job.weights[m] * static_cast<double>(kept[i]);
   }
   std::uint64_t plus = 0, minus = 0;
@@ -151,7 +148,7 @@ void GlobalTrim::count_signs(const SeenJob& job, const Tile& tile, const TileInp
 }
 
 std::int64_t GlobalTrim::scratch_bytes() const noexcept {
-  return kTileElems * 16 + std::ssize(vectors_) * RankCuts::most_counter_bytes(1, tiles_);
+  return kTileElems * 12 + std::ssize(vectors_) * RankCuts::most_counter_bytes(1, tiles_);
 }
 std::int64_t GlobalTrim::kept_bytes() const noexcept { return std::ssize(vectors_) * std::int64_t{sizeof(Vector)}; }
 

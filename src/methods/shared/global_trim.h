@@ -18,6 +18,7 @@ class GlobalTrim final : public Survey {
   // Null when no job asks for it. Reports densities of one model that differ.
   static std::unique_ptr<Survey> make(std::span<const KernelSpec> jobs, Findings& findings);
 
+  InputForm input_form() const noexcept override { return InputForm::kTaskVectors; }
   std::int64_t count_size(int pass) const noexcept override;
   bool wants(int pass, std::size_t job) const noexcept override;
   bool wants_tile(std::size_t job, const Tile& tile) const noexcept override;

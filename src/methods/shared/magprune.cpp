@@ -60,11 +60,15 @@ class RowMagPrune final : public Sparsifier {
     if (marks_bytes_ > 0) marks_ = TileMarks(tiling_);
   }
 
-  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
-    if (const std::uint64_t* marks = mark(tile, delta, measure, scratch)) return simd::keep_marked(delta, marks, kept, tile.count);
+  const float* apply(const Tile& tile, const float* delta, float* room, ModelMeasure* measure, Scratch& scratch) noexcept override {
+    if (const std::uint64_t* marks = mark(tile, delta, measure, scratch)) {
+      simd::keep_marked(delta, marks, room, tile.count);
+      return room;
+    }
     draw_rows(tile, delta, measure, scratch, [&](std::int64_t at, const std::uint64_t* row_marks, std::byte* work) {
-      divide(delta + at, draw_->order(delta + at, work), row_marks, kept + at);
+      divide(delta + at, draw_->order(delta + at, work), row_marks, room + at);
     });
+    return room;
   }
   const std::uint64_t* mark(const Tile& tile, const float* delta, ModelMeasure* measure, Scratch& scratch) noexcept override {
     if (survivors_ != Survivors::kAsTheyAre) return nullptr;
@@ -213,23 +217,24 @@ class ScopeMagPrune final : public Sparsifier {
     return Next::kMap;
   }
 
-  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
+  const float* apply(const Tile& tile, const float* delta, float* room, ModelMeasure* measure, Scratch&) noexcept override {
     if (divides()) {
       for (std::int64_t i = 0; i < tile.count; ++i) {
         const std::uint32_t after = ranks_[static_cast<std::size_t>(tile.begin + i)];
-        kept[i] = after == 0 ? 0.0f : static_cast<float>(static_cast<double>(delta[i]) / ramp_.probability(std::int64_t{after} - 1));
+        room[i] = after == 0 ? 0.0f : static_cast<float>(static_cast<double>(delta[i]) / ramp_.probability(std::int64_t{after} - 1));
       }
     } else {
-      simd::keep_marked(delta, marks_.of(tile), kept, tile.count);
+      simd::keep_marked(delta, marks_.of(tile), room, tile.count);
     }
-    if (measure == nullptr) return;
+    if (measure == nullptr) return room;
     measure->elems += tile.count;
-    if (tile.index != 0) return;  // the ranking was counted as a whole: its first tile reports it
+    if (tile.index != 0) return room;  // the ranking was counted as a whole: its first tile reports it
     plan_.add_to(*measure, spec_.tiling.elems / scope_);
     for (std::size_t d = 0; d < kDeciles; ++d) {
       measure->decile_kept[d] += kept_in_[d];
       measure->kept += kept_in_[d];
     }
+    return room;
   }
 
   std::int64_t kept_bytes() const noexcept override { return state_bytes(spec_) + window_ * kBytesPerGathered; }

@@ -15,20 +15,21 @@ namespace {
 
 class KeepAll final : public Sparsifier {
  public:
-  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
-    if (kept != delta) std::memcpy(kept, delta, static_cast<std::size_t>(tile.count) * sizeof(float));
-    if (measure == nullptr) return;
+  const float* apply(const Tile& tile, const float* delta, float*, ModelMeasure* measure, Scratch&) noexcept override {
+    if (measure == nullptr) return delta;
     measure->elems += tile.count;
     measure->kept += tile.count;
+    return delta;
   }
   bool keeps_everything() const noexcept override { return true; }
 };
 
 class KeepNone final : public Sparsifier {
  public:
-  void apply(const Tile& tile, const float*, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
-    std::memset(kept, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
+  const float* apply(const Tile& tile, const float*, float* room, ModelMeasure* measure, Scratch&) noexcept override {
+    std::memset(room, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
     if (measure != nullptr) measure->elems += tile.count;
+    return room;
   }
 };
 
@@ -42,10 +43,11 @@ class Bernoulli final : public Sparsifier {
   void prepare() override {
     if (marks_bytes_ > 0) marks_ = TileMarks(spec_.tiling);
   }
-  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
-    simd::keep_marked(delta, draw(tile, measure, scratch), kept, tile.count);
-    if (spec_.survivors == Survivors::kAsTheyAre) return;
-    for (std::int64_t i = 0; i < tile.count; ++i) kept[i] = static_cast<float>(static_cast<double>(kept[i]) / spec_.density);
+  const float* apply(const Tile& tile, const float* delta, float* room, ModelMeasure* measure, Scratch& scratch) noexcept override {
+    simd::keep_marked(delta, draw(tile, measure, scratch), room, tile.count);
+    if (spec_.survivors == Survivors::kAsTheyAre) return room;
+    for (std::int64_t i = 0; i < tile.count; ++i) room[i] = static_cast<float>(static_cast<double>(room[i]) / spec_.density);
+    return room;
   }
   const std::uint64_t* mark(const Tile& tile, const float*, ModelMeasure* measure, Scratch& scratch) noexcept override {
     return spec_.survivors == Survivors::kAsTheyAre ? draw(tile, measure, scratch) : nullptr;
@@ -97,14 +99,15 @@ class MagnitudeBand final : public Sparsifier {
     cuts_.reduce(tile.index, delta, tile.count, counts);
   }
   Next seal(int, std::span<const std::uint64_t> counts) noexcept override { return cuts_.seal(counts) ? Next::kReduce : Next::kMap; }
-  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept override {
+  const float* apply(const Tile& tile, const float* delta, float* room, ModelMeasure* measure, Scratch&) noexcept override {
     simd::MagnitudeCut outer = cuts_[0].in_tile(tile.index);
     simd::MagnitudeCut inner;
     if (cuts_.size() > 1) inner = cuts_[1].in_tile(tile.index);
-    const std::int64_t count = simd::keep_band(delta, outer, inner, kept, tile.count);
-    if (measure == nullptr) return;
+    const std::int64_t count = simd::keep_band(delta, outer, inner, room, tile.count);
+    if (measure == nullptr) return room;
     measure->elems += tile.count;
     measure->kept += count;
+    return room;
   }
   std::int64_t kept_bytes() const noexcept override { return cuts_.kept_bytes(); }
 
@@ -117,21 +120,22 @@ class RowBand final : public Sparsifier {
  public:
   RowBand(std::int64_t row, std::int64_t skip, std::int64_t keep) : row_(row), skip_(skip), keep_(keep) {}
 
-  void apply(const Tile& tile, const float* delta, float* kept, ModelMeasure* measure, Scratch& scratch) noexcept override {
+  const float* apply(const Tile& tile, const float* delta, float* room, ModelMeasure* measure, Scratch& scratch) noexcept override {
     std::uint64_t* keys = scratch.longs(0, row_);
     for (std::int64_t at = 0; at < tile.count; at += row_) {
       for (std::int64_t i = 0; i < row_; ++i) keys[i] = std::uint64_t{~magnitude_bits(delta[at + i])} << 32 | static_cast<std::uint32_t>(i);
-      std::fill_n(kept + at, row_, 0.0f);
+      std::fill_n(room + at, row_, 0.0f);
       std::nth_element(keys, keys + skip_, keys + row_);
       if (skip_ + keep_ < row_) std::nth_element(keys + skip_, keys + skip_ + keep_, keys + row_);
       for (std::int64_t r = skip_; r < skip_ + keep_; ++r) {
         const auto i = static_cast<std::int64_t>(keys[r] & 0xFFFFFFFFu);
-        kept[at + i] = delta[at + i];
+        room[at + i] = delta[at + i];
       }
     }
-    if (measure == nullptr) return;
+    if (measure == nullptr) return room;
     measure->elems += tile.count;
     measure->kept += tile.count / row_ * keep_;
+    return room;
   }
   std::int64_t scratch_bytes() const noexcept override { return row_ * 8; }
 

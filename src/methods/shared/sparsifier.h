@@ -22,9 +22,9 @@ class Sparsifier {
   virtual void reduce(int /*pass*/, const Tile&, const float* /*delta*/, std::uint64_t* /*counts*/, Scratch&) noexcept {}
   virtual Next seal(int /*pass*/, std::span<const std::uint64_t> /*counts*/) noexcept { return Next::kMap; }
 
-  // kept[i] = delta[i] where kept (times 1/p where rescaling is per element), else 0. `measure` is given the first time that a tile
-  // is applied and null afterwards. One that keeps everything may be given the same memory for both.
-  virtual void apply(const Tile&, const float* delta, float* kept, ModelMeasure* measure, Scratch&) noexcept = 0;
+  // The entries of a tile where kept (times 1/p where rescaling is per element), else 0: in `room`, or `delta` itself where it keeps
+  // everything. `measure` is given the first time that a tile is applied and null afterwards.
+  virtual const float* apply(const Tile&, const float* delta, float* room, ModelMeasure* measure, Scratch&) noexcept = 0;
   // Which entries of a tile are kept, one bit each, where the sparsifier decides by such bits and leaves values as they are; else null,
   // and `apply` is the way. `measure` as there.
   virtual const std::uint64_t* mark(const Tile&, const float* /*delta*/, ModelMeasure* /*measure*/, Scratch&) noexcept { return nullptr; }

@@ -15,7 +15,7 @@
 namespace crucible::task_arithmetic {
 namespace {
 
-constexpr int kDeltaSlot = kSparsifierSlots;
+constexpr int kTwinSlot = kSparsifierSlots;
 constexpr int kKeptSlot = kSparsifierSlots + 1;  // and one more per model
 
 class TaskArithmeticKernel final : public Kernel {
@@ -59,6 +59,7 @@ class TaskArithmeticKernel final : public Kernel {
 
   Next first() const noexcept override { return phase_ == Phase::kMap ? Next::kMap : Next::kReduce; }
 
+  InputForm input_form() const noexcept override { return InputForm::kTaskVectors; }
   int sum_count(int) const noexcept override { return phase_ == Phase::kNorms ? static_cast<int>(2 * weights_.size()) : 0; }
   std::int64_t count_size(int) const noexcept override {
     std::int64_t size = 0;
@@ -78,17 +79,13 @@ class TaskArithmeticKernel final : public Kernel {
 
   void reduce(int pass, const Tile& tile, const TileInputs& in, double* sums, std::uint64_t* counts, Measure& measure,
               Scratch& scratch) noexcept override {
-    float* delta = scratch.floats(kDeltaSlot, tile.count);
     for (std::size_t i = 0; i < sparsifiers_.size(); ++i) {
+      const float* delta = in.task_vectors[i];
       if (phase_ == Phase::kSelect) {
-        if (looks_at(i, tile)) {
-          simd::subtract(in.models[i], in.base, delta, tile.count);
-          sparsifiers_[i]->reduce(pass, tile, delta, counts, scratch);
-        }
+        if (looks_at(i, tile)) sparsifiers_[i]->reduce(pass, tile, delta, counts, scratch);
         counts += counters_of(i);
         continue;
       }
-      simd::subtract(in.models[i], in.base, delta, tile.count);
       const simd::MarkedNorms norms = norms_of(*sparsifiers_[i], tile, delta, measure.models[i], scratch);
       sums[2 * i] += norms.all;
       sums[2 * i + 1] += norms.marked;
@@ -131,25 +128,16 @@ class TaskArithmeticKernel final : public Kernel {
       return;
     }
     std::vector<const float*> kept(models);
-    float* delta = scratch.floats(kDeltaSlot, tile.count);
     for (std::size_t i = 0; i < models; ++i) {
-      float* mine = scratch.floats(kKeptSlot + static_cast<int>(i), tile.count);
-      const std::uint64_t* marks = measured_ ? sparsifiers_[i]->marks_of(tile) : nullptr;
-      if (marks != nullptr) {
-        simd::subtract_marked(in.models[i], in.base, marks, mine, tile.count);
-      } else {
-        float* entries = sparsifiers_[i]->keeps_everything() ? mine : delta;
-        simd::subtract(in.models[i], in.base, entries, tile.count);
-        sparsifiers_[i]->apply(tile, entries, mine, measured_ ? nullptr : &measure.models[i], scratch);
-      }
-      kept[i] = mine;
+      float* room = scratch.floats(kKeptSlot + static_cast<int>(i), tile.count);
+      kept[i] = sparsifiers_[i]->apply(tile, in.task_vectors[i], room, measured_ ? nullptr : &measure.models[i], scratch);
       if (tile.index == 0 && !norms_.empty()) {
         measure.models[i].whole_l1_before += norms_[2 * i];
         measure.models[i].whole_l1_after += scales_[i] * norms_[2 * i + 1];
       }
     }
     combine(tile, in.base, kept, out, measure);
-    if (twin_) twin_->check(tile, elems_, in, kept, scales_, out, measure, scratch, kDeltaSlot);
+    if (twin_) twin_->check(tile, elems_, in, kept, scales_, out, measure, scratch, kTwinSlot);
   }
 
   std::int64_t kept_bytes() const noexcept override {
@@ -184,8 +172,7 @@ class TaskArithmeticKernel final : public Kernel {
   static simd::MarkedNorms norms_of(Sparsifier& sparsifier, const Tile& tile, const float* delta, ModelMeasure& measure,
                                     Scratch& scratch) noexcept {
     if (const std::uint64_t* marks = sparsifier.mark(tile, delta, &measure, scratch)) return simd::marked_norms(delta, marks, tile.count);
-    float* kept = scratch.floats(kKeptSlot, tile.count);
-    sparsifier.apply(tile, delta, kept, &measure, scratch);
+    const float* kept = sparsifier.apply(tile, delta, scratch.floats(kKeptSlot, tile.count), &measure, scratch);
     return {simd::sum_abs(delta, tile.count), simd::sum_abs(kept, tile.count)};
   }
 

@@ -1,6 +1,7 @@
 #include "methods/shared/task_twin.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "methods/shared/spot.h"
@@ -59,10 +60,10 @@ std::optional<double> TaskTwin::element(const Formula& f, const float* base, std
     merged = divisor = 0;
     for (std::size_t m = 0; m < kept.size(); ++m) {
       const double v = value(m);
-      if (up ? v > 0 : v < 0) {
-        merged += v;
-        divisor += f.counts_winners ? 1.0 : f.weights[m];
-      }
+      // Without a branch: signs look random.
+      const bool wins = up ? v > 0 : v < 0;
+      merged += wins ? v : 0.0;
+      divisor += wins ? (f.counts_winners ? 1.0 : f.weights[m]) : 0.0;
     }
   }
   double most = 0;
@@ -81,20 +82,22 @@ void TaskTwin::check(const Tile& tile, std::int64_t tensor_elems, const TileInpu
                      std::span<const double> scales, const float* out, Measure& measure, Scratch& scratch, int slot) const noexcept {
   spot_check(tile, tensor_elems, others_.size(), measure,
              [&](std::size_t k, std::int64_t i) { return agrees(k == 0 ? plan_ : others_[k - 1], in.base, kept, i, out[i]); });
-  float* delta = scratch.floats(slot, tile.count);
+  float* survivors = scratch.floats(slot, tile.count);
   for_each_sample(tile.begin, tile.count, tensor_elems, [&](std::int64_t at, std::int64_t n) {
     for (std::size_t m = 0; m < kept.size(); ++m) {
       const float* here = kept[m] + at;
       ModelMeasure& of = measure.models[m];
-      simd::subtract(in.models[m] + at, in.base + at, delta, n);
+      const float* delta = in.task_vectors[m] + at;
       const double l1_kept = simd::sum_abs(here, n);
       of.l1_before += simd::sum_abs(delta, n);
       of.l1_kept += l1_kept;
       of.l1_after += scales[m] * l1_kept;
       of.l2_before += simd::sum_squares(delta, n);
       of.l2_after += scales[m] * scales[m] * simd::sum_squares(here, n);
-      for (std::int64_t i = 0; i < n; ++i) delta[i] = here[i] != 0 ? delta[i] : 0.0f;
-      of.l1_survivors += simd::sum_abs(delta, n);
+      // By masks: which entries are kept looks random to branch prediction.
+      for (std::int64_t i = 0; i < n; ++i)
+        survivors[i] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(delta[i]) & (here[i] != 0 ? ~0u : 0u));
+      of.l1_survivors += simd::sum_abs(survivors, n);
     }
   });
 }
