@@ -249,7 +249,8 @@ void OutputFolder::commit() {
     }
   } else if (existing_ == Existing::kRefuse) {
     for (const std::string& name : list_folder(resolved_)) {
-      if (resolved_ + "/" + name != working_ && name != "lost+found")
+      const std::string path = resolved_ + "/" + name;
+      if (path != working_ && name != "lost+found")
         refuse(target_, "was empty and no longer is: another program writes there");
     }
   }
