@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "base/text_util.h"
-#include "simd/ops.h"
 #include "simd/select.h"
 
 namespace crucible::task_arithmetic {
