@@ -11,7 +11,7 @@
 namespace crucible {
 namespace {
 
-using Kind = JsonSpan::Kind;
+using JsonKind = JsonSpan::Kind;
 
 std::optional<JsonSpan> spans_of(std::string_view text) {
   std::string ignored;
@@ -22,7 +22,7 @@ const JsonSpan* at_path(const JsonSpan& root, std::string_view path) {
   const JsonSpan* at = &root;
   while (at != nullptr) {
     const std::size_t dot = path.find('.');
-    at = at->kind == Kind::kObject ? at->find(path.substr(0, dot)) : nullptr;
+    at = at->kind == JsonKind::kObject ? at->find(path.substr(0, dot)) : nullptr;
     if (dot == std::string_view::npos) break;
     path.remove_prefix(dot + 1);
   }
@@ -43,7 +43,7 @@ bool same_value(std::string_view a, std::string_view b) {
 // A new list in the layout of the old one: the same space before, between and after its items.
 std::string in_layout_of(std::string_view text, const JsonSpan& old, const std::string& json) {
   const auto fresh = spans_of(json);
-  if (old.kind != Kind::kList || old.items.empty() || !fresh || fresh->kind != Kind::kList || fresh->items.empty()) return json;
+  if (old.kind != JsonKind::kList || old.items.empty() || !fresh || fresh->kind != JsonKind::kList || fresh->items.empty()) return json;
   const std::string_view before = text.substr(old.begin + 1, old.items.front().begin - old.begin - 1);
   const std::string_view after = text.substr(old.items.back().end, old.end - 1 - old.items.back().end);
   const bool one_line = before.find('\n') == std::string_view::npos;
@@ -78,7 +78,7 @@ std::string apply(const std::string& text, const ConfigChange& change, std::stri
   const JsonSpan* at = &*root;
   std::string_view rest = change.path;
   for (;;) {
-    if (at->kind != Kind::kObject) {
+    if (at->kind != JsonKind::kObject) {
       problem = fmt::format("{} is no mapping, so `{}` cannot be set in it", printable(at->in(text), 40), printable(change.path));
       return text;
     }
@@ -112,11 +112,11 @@ void add_dtype_changes(const JsonSpan& object, const std::string& prefix, const 
     if (entry.key.find('.') != std::string::npos) continue;  // no path can name it
     const std::string path = prefix + entry.key;
     const bool is_dtype = std::find(std::begin(kDtypeKeys), std::end(kDtypeKeys), entry.key) != std::end(kDtypeKeys);
-    if (is_dtype && entry.value.kind == Kind::kObject) {
+    if (is_dtype && entry.value.kind == JsonKind::kObject) {
       for (const JsonEntry& part : entry.value.entries) out.push_back({path + "." + part.key, json, why});
     } else if (is_dtype) {
       out.push_back({path, json, why});
-    } else if (entry.value.kind == Kind::kObject && entry.key != "quantization_config" && entry.key != "compression_config") {
+    } else if (entry.value.kind == JsonKind::kObject && entry.key != "quantization_config" && entry.key != "compression_config") {
       add_dtype_changes(entry.value, path + ".", json, out);
     }
   }
@@ -138,7 +138,7 @@ std::optional<std::string> config_value(std::string_view config_text, std::strin
 std::vector<ConfigChange> dtype_changes(std::string_view config_text, std::string_view dtype, DtypeKey key) {
   std::vector<ConfigChange> out;
   const auto root = spans_of(config_text);
-  if (!root || root->kind != Kind::kObject) return out;
+  if (!root || root->kind != JsonKind::kObject) return out;
   add_dtype_changes(*root, {}, json_string(dtype), out);
   const bool named = std::any_of(std::begin(kDtypeKeys), std::end(kDtypeKeys), [&](auto name) { return root->find(name) != nullptr; });
   if (!named && key == DtypeKey::kAddWhereAbsent) out.push_back({"torch_dtype", json_string(dtype), "the type of the output's tensors"});

@@ -17,11 +17,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-template <typename List>
-bool is_one_of(std::string_view text, const List& list) noexcept {
-  return std::find(list.begin(), list.end(), text) != list.end();
-}
-
 const IndexList* index_list(std::string_view key) noexcept {
   const auto it = std::find_if(kIndexLists.begin(), kIndexLists.end(), [key](const IndexList& l) { return l.key == key; });
   return it == kIndexLists.end() ? nullptr : &*it;

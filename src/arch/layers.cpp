@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/text_util.h"
 #include "text/json_spans.h"
 
 namespace crucible {
@@ -43,11 +44,6 @@ constexpr int kConfigDepth = 4;
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 bool contains(std::string_view text, std::string_view part) noexcept { return text.find(part) != std::string_view::npos; }
-
-template <typename List>
-bool is_one_of(std::string_view text, const List& list) noexcept {
-  return std::find(list.begin(), list.end(), text) != list.end();
-}
 
 // One number of config.json that may be a layer count.
 struct Count {

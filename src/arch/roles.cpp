@@ -13,12 +13,13 @@
 
 #include "arch/layers.h"
 #include "arch/role_names.h"
+#include "base/text_util.h"
 #include "text/json_spans.h"
 
 namespace crucible {
 namespace {
 
-using Parts = std::vector<std::string_view>;
+using NameParts = std::vector<std::string_view>;
 
 std::string_view group_name(Block block) noexcept {
   switch (block) {
@@ -48,11 +49,6 @@ const Row* find_row(const std::array<Row, N>& rows, std::string_view part) {
   }();
   const auto it = index.find(part);
   return it == index.end() ? nullptr : it->second;
-}
-
-template <typename List>
-bool is_one_of(std::string_view part, const List& list) noexcept {
-  return std::find(list.begin(), list.end(), part) != list.end();
 }
 
 bool contains_nocase(std::string_view text, std::string_view lower) noexcept {
@@ -100,7 +96,7 @@ class NameReader {
 
  private:
   void name_path(TensorRole& role) {
-    const Parts modules = below_layer();
+    const NameParts modules = below_layer();
     for (const std::string_view part : modules) {
       if (is_norm_part(part)) return set(role, "norm", part);
     }
@@ -122,8 +118,8 @@ class NameReader {
   }
 
   // The parts after the layer's number, or all; the tensor's own `weight` or `bias` aside.
-  Parts below_layer() const {
-    Parts out = parts_;
+  NameParts below_layer() const {
+    NameParts out = parts_;
     if (out.size() > 1 && is_one_of(out.back(), kTensorParts)) out.pop_back();
     if (!in_layer_) return out;
     const auto number = std::find_if(out.begin(), out.end(), [](std::string_view p) {
@@ -134,7 +130,7 @@ class NameReader {
   }
 
   // The nearest part, from the end, that names a block; else the block of the nearest matrix name.
-  void find_block(const Parts& modules) {
+  void find_block(const NameParts& modules) {
     if (in_ssm_block(name_, context_)) {
       block_ = Block::kSsm;
       why_ = modules.size() > 1 ? modules[modules.size() - 2] : modules.back();
@@ -162,7 +158,7 @@ class NameReader {
     }
   }
 
-  static bool under_attention(const Parts& modules) {
+  static bool under_attention(const NameParts& modules) {
     return std::any_of(modules.begin(), modules.end(), [](auto p) {
       const BlockPart* row = find_row(kBlockParts, p);
       return row != nullptr && row->block == Block::kAttention;
@@ -179,12 +175,12 @@ class NameReader {
   }
 
   // The decoder of a masked language model's head is the head itself; its bias may lie one level up.
-  static bool is_token_decoder(const Parts& modules) {
+  static bool is_token_decoder(const NameParts& modules) {
     if (modules.back() == "predictions") return true;
     return modules.back() == "decoder" && std::find(modules.begin(), modules.end(), "predictions") != modules.end();
   }
 
-  std::string_view leaf_part(const Parts& modules) {
+  std::string_view leaf_part(const NameParts& modules) {
     for (auto part = modules.rbegin(); part != modules.rend(); ++part) {
       const LeafPart* leaf = find_row(kLeafParts, *part);
       if (leaf == nullptr) continue;
@@ -205,7 +201,7 @@ class NameReader {
 
   std::string_view name_;
   const NameContext& context_;
-  Parts parts_;
+  NameParts parts_;
   bool in_layer_;
   Block block_ = Block::kNone;
   std::string_view why_;

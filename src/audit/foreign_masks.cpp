@@ -19,7 +19,7 @@ namespace {
 
 using task_arithmetic::Rescale;
 
-constexpr std::int64_t kSampleElems = std::int64_t{1} << 20;  // halved for each model: subsets double
+constexpr std::int64_t kMaskElems = std::int64_t{1} << 20;  // halved for each model: subsets double
 constexpr std::int64_t kLongestRanked = std::int64_t{1} << 20;
 // Ranks that half precision rounds make a ramp a staircase; rates then differ by this much without anything being ignored.
 constexpr double kDensityTolerance = 0.01, kEpsilonTolerance = 0.02;
@@ -142,7 +142,7 @@ Case read_case(const Plan& plan, const Checkpoint& output, const std::vector<Pai
     total += plan.jobs[p.job].tiling.elems;
     models = std::max(models, plan.jobs[p.job].sources.size());
   }
-  const double share = std::min(1.0, static_cast<double>(kSampleElems >> models) / static_cast<double>(std::max<std::int64_t>(total, 1)));
+  const double share = std::min(1.0, static_cast<double>(kMaskElems >> models) / static_cast<double>(std::max<std::int64_t>(total, 1)));
   Case made;
   for (const Pair& p : pairs) {
     Block block = read_block(plan, output, p, share, through);

@@ -17,7 +17,7 @@
 namespace crucible::foreign {
 namespace {
 
-constexpr std::int64_t kSampleElems = std::int64_t{1} << 22;
+constexpr std::int64_t kRecomputedElems = std::int64_t{1} << 22;
 // A parameter is taken for ignored, in part or wholly, when the output lies this far on the way to its neutral value.
 constexpr double kTolerance = 0.1;
 // Elements that deviate by more units of rounding than this are not explained by a tool's rounding.
@@ -48,7 +48,7 @@ struct Sample {
 Sample draw_sample(const Plan& plan, const std::vector<Pair>& pairs) {
   std::int64_t total = 0;
   for (const Pair& p : pairs) total += plan.jobs[p.job].tiling.elems;
-  const double share = static_cast<double>(kSampleElems) / static_cast<double>(std::max<std::int64_t>(total, 1));
+  const double share = static_cast<double>(kRecomputedElems) / static_cast<double>(std::max<std::int64_t>(total, 1));
   Sample sample;
   for (std::size_t p = 0; p < pairs.size(); ++p) {
     const Job& job = plan.jobs[pairs[p].job];

@@ -1,6 +1,7 @@
 // Small text helpers that every floor may need.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,12 @@ namespace crucible {
 
 // The candidate nearest to `name` by edit distance (case, '-' and '_' count as equal), if it is near enough to be a likely typo.
 std::optional<std::string> nearest_name(std::string_view name, const std::vector<std::string>& candidates);
+
+// Is the text one of a list of texts?
+template <typename List>
+bool is_one_of(std::string_view text, const List& list) noexcept {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
 
 // "a", "a and b", "a, b and c"; past `most` items: "a, b and 7 more".
 std::string join_names(const std::vector<std::string>& names, std::size_t most = 8);

@@ -9,11 +9,11 @@
 namespace crucible {
 namespace {
 
-constexpr int kDepthLimit = 128;
+constexpr int kConfigDepth = 128;
 
 class ConfigReader : public JsonReader {
  public:
-  explicit ConfigReader(ConfigFacts& facts) : JsonReader(kDepthLimit), facts_(facts) {}
+  explicit ConfigReader(ConfigFacts& facts) : JsonReader(kConfigDepth), facts_(facts) {}
 
   void null() override { scalar(); }
   void boolean(bool) override { scalar(); }
@@ -64,7 +64,7 @@ class ConfigReader : public JsonReader {
 
 class AlgoReader : public JsonReader {
  public:
-  AlgoReader() : JsonReader(kDepthLimit) {}
+  AlgoReader() : JsonReader(kConfigDepth) {}
   void key(std::string& name) override { at_algo_ = name == "quant_algo"; }
   void string(std::string& value) override {
     if (at_algo_ && algo.empty()) algo = value;

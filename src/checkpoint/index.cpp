@@ -7,17 +7,17 @@
 #include <fmt/format.h>
 
 #include "base/text_util.h"
+#include "checkpoint/safetensors.h"
 #include "checkpoint/strict_json.h"
 
 namespace crucible {
 namespace {
 
-constexpr int kDepthLimit = 128;
-constexpr std::size_t kMostTensors = 4'000'000;
+constexpr int kIndexDepth = 128;
 
 class IndexReader : public JsonReader {
  public:
-  explicit IndexReader(WeightIndex& index) : JsonReader(kDepthLimit), index_(index) {}
+  explicit IndexReader(WeightIndex& index) : JsonReader(kIndexDepth), index_(index) {}
 
   void null() override { scalar(); }
   void boolean(bool) override { scalar(); }

@@ -18,8 +18,6 @@
 namespace crucible {
 namespace {
 
-constexpr std::size_t kMostTensors = 4'000'000;
-
 struct OneFile {
   std::unique_ptr<ReadFile> file;
   SafetensorsHeader header;

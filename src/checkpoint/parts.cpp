@@ -17,13 +17,13 @@ namespace crucible {
 namespace {
 
 constexpr std::int64_t kMostBytes = 1 << 20;
-constexpr int kDepthLimit = 64;
+constexpr int kPartsDepth = 64;
 
 // The keys whose value is a list that starts with a text: the library of a component. [null, null] is a component that is not there, and
 // what else stands there is a setting of the pipeline.
 class PipelineReader : public JsonReader {
  public:
-  PipelineReader() : JsonReader(kDepthLimit) {}
+  PipelineReader() : JsonReader(kPartsDepth) {}
   void key(std::string& name) override {
     if (depth() == 1) key_ = name;
   }
@@ -60,7 +60,7 @@ class PipelineReader : public JsonReader {
 
 class ModulesReader : public JsonReader {
  public:
-  ModulesReader() : JsonReader(kDepthLimit) {}
+  ModulesReader() : JsonReader(kPartsDepth) {}
   void key(std::string& name) override { at_path_ = depth() == 2 && name == "path"; }
   void start_object() override {
     if (depth() == 0) throw_json("is an object, not a list of modules");

@@ -18,6 +18,8 @@
 namespace crucible {
 
 inline constexpr std::int64_t kMaxSafetensorsHeader = 100'000'000;
+// Of a model, in one file or in many.
+inline constexpr std::size_t kMostTensors = 4'000'000;
 
 struct SafetensorsEntry {
   TensorInfo info;

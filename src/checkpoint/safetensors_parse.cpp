@@ -16,16 +16,15 @@
 namespace crucible {
 namespace {
 
-constexpr int kDepthLimit = 16;
+constexpr int kHeaderDepth = 16;
 constexpr std::size_t kLargestRank = 64;
 constexpr std::uint64_t kLargestDim = std::uint64_t{1} << 48;
 constexpr std::size_t kLongestName = 4096;
-constexpr std::size_t kMostTensors = 4'000'000;
 constexpr std::size_t kMostRemarks = 5;
 
 class HeaderReader : public JsonReader {
  public:
-  explicit HeaderReader(SafetensorsHeader& header) : JsonReader(kDepthLimit), header_(header) {}
+  explicit HeaderReader(SafetensorsHeader& header) : JsonReader(kHeaderDepth), header_(header) {}
 
   void null() override {
     if (state_ != State::kHeader || !at_metadata_) scalar("null");

@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct AnalyzeFlags {
   std::string base, filter;
   std::vector<std::string> models;
   bool json = false;
@@ -197,7 +197,7 @@ std::string render_tensors(const Analysis& a) {
   return out;
 }
 
-std::string render_text(const Analysis& a, const Options& options) {
+std::string analysis_text(const Analysis& a, const AnalyzeFlags& options) {
   std::string out = render_models(a);
   if (!a.models.empty()) {
     out += render_deltas(a) + render_curves(a) + render_pairs(a);
@@ -297,7 +297,7 @@ Json group_json(const GroupStats& g, std::size_t models) {
   return out;
 }
 
-Json tensor_json(const TensorStats& t) {
+Json analysis_tensor_json(const TensorStats& t) {
   Json out = {{"name", t.info.name}, {"dtype", facts(t.info.dtype).name}, {"shape", t.info.shape}, {"role", t.role}};
   if (t.layer) {
     out["stack"] = t.layer->stack;
@@ -329,7 +329,7 @@ Json tensor_json(const TensorStats& t) {
   return out;
 }
 
-Json render_json(const Analysis& a, const Diagnostics& diagnostics) {
+Json analysis_json(const Analysis& a, const Diagnostics& diagnostics) {
   Json out = {{"base", a.base}, {"models", a.models}, {"skipped_tensors", a.skipped}, {"densities", kDensities}};
   out["notices"] = Json::array();
   for (const Diagnostic& d : diagnostics.items()) out["notices"].push_back(d.message);
@@ -348,11 +348,11 @@ Json render_json(const Analysis& a, const Diagnostics& diagnostics) {
   out["layers"] = Json::array();
   for (const GroupStats& g : a.layers) out["layers"].push_back(group_json(g, a.models.size()));
   out["tensors"] = Json::array();
-  for (const TensorStats& t : a.tensors) out["tensors"].push_back(tensor_json(t));
+  for (const TensorStats& t : a.tensors) out["tensors"].push_back(analysis_tensor_json(t));
   return out;
 }
 
-int analyze(const Options& options) {
+int analyze(const AnalyzeFlags& options) {
   const Talk talk = talk_of(options.run);
   std::vector<std::string> paths = {options.base};
   paths.insert(paths.end(), options.models.begin(), options.models.end());
@@ -378,15 +378,15 @@ int analyze(const Options& options) {
   diagnostics.throw_if_errors();
   print_diagnostics(diagnostics, talk);
   if (options.json) {
-    std::printf("%s\n", render_json(analysis, diagnostics).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+    std::printf("%s\n", analysis_json(analysis, diagnostics).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   } else {
-    std::fputs(render_text(analysis, options).c_str(), stdout);
+    std::fputs(analysis_text(analysis, options).c_str(), stdout);
   }
   return 0;
 }
 
-std::function<int()> declare(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> declare_analyze(CommandLine& line) {
+  auto options = std::make_shared<AnalyzeFlags>();
   line.option("BASE", options->base, "a model folder, a .safetensors file, or the id of a model in the local Hub cache").required();
   line.option("MODEL", options->models, "models made from the base; without any, the tensors of BASE are described");
   line.flag("--json", options->json, "print as JSON, every tensor included");
@@ -403,7 +403,7 @@ std::function<int()> declare(CommandLine& line) {
 
 const Command& command_analyze() {
   static const Command command = {"analyze", "Measure a base and its fine-tunes before a merge, and suggest density, epsilon and weights",
-                                  declare};
+                                  declare_analyze};
   return command;
 }
 

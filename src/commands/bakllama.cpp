@@ -14,7 +14,7 @@
 namespace crucible {
 namespace {
 
-struct Options {
+struct BakllamaFlags {
   FrontEnd front;
   std::string config;
   bool fp16 = false;
@@ -130,7 +130,7 @@ void throw_with_lines(const Diagnostics& found, const std::string& text) {
   shown.throw_if_errors();
 }
 
-int run(Options& o) {
+int run_bakllama(BakllamaFlags& o) {
   if (o.fp16) o.front.dtype = "float16";
   const std::string text = read_text(o.config);
   Diagnostics diagnostics;
@@ -142,19 +142,19 @@ int run(Options& o) {
   return run_recipe(o.front, "<bakllama>", recipe);
 }
 
-std::function<int()> declare(CommandLine& line) {
-  auto o = std::make_shared<Options>();
+std::function<int()> declare_bakllama(CommandLine& line) {
+  auto o = std::make_shared<BakllamaFlags>();
   line.option("config", o->config, "configuration (YAML) with layer_slices, embedding_source, lm_head_source").required();
   declare_front_end(line, o->front);
   line.flag("--fp16", o->fp16, "the same as --dtype float16");
   line.flag("--clone-tensors", o->clone_tensors, "no effect: tensors never share storage here").group("Accepted, without effect");
-  return [o] { return run(*o); };
+  return [o] { return run_bakllama(*o); };
 }
 
 }  // namespace
 
 const Command& command_bakllama() {
-  static const Command command = {"bakllama", "Stack layers as a configuration of mergekit's bakllama says", declare};
+  static const Command command = {"bakllama", "Stack layers as a configuration of mergekit's bakllama says", declare_bakllama};
   return command;
 }
 

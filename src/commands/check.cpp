@@ -26,7 +26,7 @@ int check(const MergeOptions& options, bool json) {
   return diagnostics.has_errors() ? exit_code_of(ErrorCode::kInput) : 0;
 }
 
-std::function<int()> declare(CommandLine& line) {
+std::function<int()> declare_check(CommandLine& line) {
   auto options = std::make_shared<MergeOptions>();
   auto json = std::make_shared<bool>(false);
   declare_merge_options(line, *options, OptionSet::kCheck);
@@ -37,7 +37,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_check() {
-  static const Command command = {"check", "Check a recipe against its models' headers, without merging", declare};
+  static const Command command = {"check", "Check a recipe against its models' headers, without merging", declare_check};
   return command;
 }
 

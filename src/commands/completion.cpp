@@ -92,7 +92,7 @@ std::string fish_script() {
   return out;
 }
 
-std::function<int()> declare(CommandLine& line) {
+std::function<int()> declare_completion(CommandLine& line) {
   auto shell = std::make_shared<std::string>();
   line.option("shell", *shell, "bash, zsh or fish").required().one_of({"bash", "zsh", "fish"});
   return [shell] {
@@ -104,7 +104,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_completion() {
-  static const Command command = {"completion", "Print a shell completion script", declare};
+  static const Command command = {"completion", "Print a shell completion script", declare_completion};
   return command;
 }
 

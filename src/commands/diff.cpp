@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kShownChanges = 20;
 constexpr std::size_t kShownNames = 10;
 
-struct Options {
+struct DiffFlags {
   std::string a, b, filter;
   double tolerance = -1;  // none
   bool json = false;
@@ -60,7 +60,7 @@ std::string describe_model(std::string_view letter, const Checkpoint& model) {
                      render_count(static_cast<std::int64_t>(model.tensors().size()), "tensor"), render_bytes(bytes));
 }
 
-std::string share(std::int64_t part, std::int64_t whole) {
+std::string share_of(std::int64_t part, std::int64_t whole) {
   if (whole == 0) return "-";
   const double percent = 100.0 * static_cast<double>(part) / static_cast<double>(whole);
   if (part == 0) return "0 %";
@@ -68,7 +68,7 @@ std::string share(std::int64_t part, std::int64_t whole) {
   return percent < 0.1 ? "<0.1 %" : percent > 99.9 ? ">99.9 %" : fmt::format("{:.1f} %", percent);
 }
 
-std::string list_status(const CheckpointDiff& diff, DiffStatus status, std::string_view title, const Options& options) {
+std::string list_status(const CheckpointDiff& diff, DiffStatus status, std::string_view title, const DiffFlags& options) {
   std::string out;
   std::size_t shown = 0;
   const auto count = static_cast<std::size_t>(diff.count(status));
@@ -95,7 +95,7 @@ std::string change_line(const TensorDiff& d) {
     remark = "  (equal values: signs of zero or codes of NaN)";
   }
   if (d.nonfinite_a != 0 || d.nonfinite_b != 0) remark += fmt::format("  (not finite: {} in A, {} in B)", d.nonfinite_a, d.nonfinite_b);
-  const std::string changed = d.elems > 0 ? share(d.differing, d.elems) : "-";
+  const std::string changed = d.elems > 0 ? share_of(d.differing, d.elems) : "-";
   if (!d.has_values) return fmt::format("  {:>9} {:>11} {:>8} {:>9}  {}{}\n", "-", "-", changed, "-", printable(d.name), remark);
   const std::string at = d.largest_at < 0 ? "" : " " + render_index(d.largest_at, d.a->shape);
   return fmt::format("  {:>9.2e} {:>11} {:>8} {:>9.2e}  {}{}{}\n", d.relative, std::isnan(d.cosine) ? "-" : fmt::format("{:.8f}", d.cosine),
@@ -112,7 +112,7 @@ std::string render_config(const std::vector<std::pair<std::string, ConfigDiffere
   return out;
 }
 
-std::string render_text(const Answer& answer, const Checkpoint& a, const Checkpoint& b, const Options& options) {
+std::string diff_text(const Answer& answer, const Checkpoint& a, const Checkpoint& b, const DiffFlags& options) {
   const CheckpointDiff& diff = answer.diff;
   std::string out = describe_model("A", a) + describe_model("B", b) + render_config(answer.config);
   out += list_status(diff, DiffStatus::kRemoved, "only in A", options);
@@ -139,7 +139,7 @@ std::string render_text(const Answer& answer, const Checkpoint& a, const Checkpo
 
 // --- JSON ---------------------------------------------------------------------------------------------------------------------
 
-Json tensor_json(const TensorDiff& d) {
+Json diff_tensor_json(const TensorDiff& d) {
   Json out = {{"name", d.name}, {"status", to_string(d.status)}};
   const auto side = [](const TensorInfo& t) { return Json{{"dtype", facts(t.dtype).name}, {"shape", t.shape}}; };
   if (d.a) out["a"] = side(*d.a);
@@ -169,7 +169,7 @@ Json tensor_json(const TensorDiff& d) {
   return out;
 }
 
-Json render_json(const Answer& answer, const Checkpoint& a, const Checkpoint& b) {
+Json diff_json(const Answer& answer, const Checkpoint& a, const Checkpoint& b) {
   Json out = {{"a", a.path()}, {"b", b.path()}, {"equal", answer.equal}};
   for (const DiffStatus s : {DiffStatus::kIdentical, DiffStatus::kChanged, DiffStatus::kRetyped, DiffStatus::kReshaped,
                              DiffStatus::kRemoved, DiffStatus::kAdded}) {
@@ -182,11 +182,11 @@ Json render_json(const Answer& answer, const Checkpoint& a, const Checkpoint& b)
     if (file != "config.json") out["config"].back()["file"] = file;
   }
   out["tensors"] = Json::array();
-  for (const TensorDiff& d : answer.diff.tensors) out["tensors"].push_back(tensor_json(d));
+  for (const TensorDiff& d : answer.diff.tensors) out["tensors"].push_back(diff_tensor_json(d));
   return out;
 }
 
-int diff(const Options& options) {
+int diff(const DiffFlags& options) {
   const Talk talk = talk_of(options.run);
   const std::vector<Checkpoint> models = open_models({options.a, options.b}, talk);
   Answer answer;
@@ -209,15 +209,15 @@ int diff(const Options& options) {
   }
   answer.equal = answer.diff.equal(options.asked_tolerance()) && (!options.config || answer.config.empty());
   if (options.json) {
-    std::printf("%s\n", render_json(answer, models[0], models[1]).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+    std::printf("%s\n", diff_json(answer, models[0], models[1]).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   } else if (!options.run.quiet) {
-    std::fputs(render_text(answer, models[0], models[1], options).c_str(), stdout);
+    std::fputs(diff_text(answer, models[0], models[1], options).c_str(), stdout);
   }
   return answer.equal ? 0 : 1;
 }
 
-std::function<int()> declare(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> declare_diff(CommandLine& line) {
+  auto options = std::make_shared<DiffFlags>();
   line.option("A", options->a, "a model folder, a .safetensors file, or the id of a model in the local Hub cache").required();
   line.option("B", options->b, "the other one").required();
   line.flag("--json", options->json, "print as JSON, every tensor included");
@@ -235,7 +235,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_diff() {
-  static const Command command = {"diff", "Show what differs between two models, tensor by tensor", declare};
+  static const Command command = {"diff", "Show what differs between two models, tensor by tensor", declare_diff};
   return command;
 }
 

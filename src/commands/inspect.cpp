@@ -20,7 +20,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct InspectFlags {
   std::string path;
   bool json = false;
   bool tensors = false;
@@ -183,7 +183,7 @@ void print_json(const Findings& f) {
   std::printf("%s\n", out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
 }
 
-int inspect(const Options& options) {
+int inspect(const InspectFlags& options) {
   Diagnostics diagnostics;
   LocateOptions locate;
   locate.mapping = LocateOptions::Mapping::kNone;
@@ -201,8 +201,8 @@ int inspect(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> declare_inspect(CommandLine& line) {
+  auto options = std::make_shared<InspectFlags>();
   line.option("path", options->path, "a model folder, a .safetensors file, or the id of a model in the local Hub cache").required();
   line.flag("--json", options->json, "print as JSON, every tensor included");
   line.flag("--tensors", options->tensors, "list every tensor, with its role and the reason");
@@ -212,7 +212,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_inspect() {
-  static const Command command = {"inspect", "Show what a model folder or weight file holds", declare};
+  static const Command command = {"inspect", "Show what a model folder or weight file holds", declare_inspect};
   return command;
 }
 

@@ -5,7 +5,7 @@
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CommandLine& line) {
+std::function<int()> declare_layershuffle(CommandLine& line) {
   auto o = std::make_shared<ShuffleOptions>();
   declare_front_end(line, o->front, "--model-dir");  // --model is a model here
   declare_shuffle(line, *o);
@@ -15,7 +15,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_layershuffle() {
-  static const Command command = {"layershuffle", "Draw the layers of a model at random from several models", declare};
+  static const Command command = {"layershuffle", "Draw the layers of a model at random from several models", declare_layershuffle};
   return command;
 }
 

@@ -5,7 +5,7 @@
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CommandLine& line) {
+std::function<int()> declare_legacy(CommandLine& line) {
   auto o = std::make_shared<LegacyOptions>();
   declare_front_end(line, o->front);
   declare_legacy(line, *o);
@@ -16,7 +16,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_legacy() {
-  static const Command command = {"legacy", "Merge models given as options, without a recipe file", declare};
+  static const Command command = {"legacy", "Merge models given as options, without a recipe file", declare_legacy};
   return command;
 }
 

@@ -5,7 +5,7 @@
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CommandLine& line) {
+std::function<int()> declare_merge(CommandLine& line) {
   auto options = std::make_shared<MergeOptions>();
   auto target = std::make_shared<std::string>();
   declare_merge_options(line, *options, OptionSet::kRun);
@@ -16,7 +16,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_merge() {
-  static const Command command = {"merge", "Merge models as a recipe says", declare};
+  static const Command command = {"merge", "Merge models as a recipe says", declare_merge};
   return command;
 }
 

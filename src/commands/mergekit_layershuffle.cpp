@@ -6,13 +6,13 @@
 namespace crucible {
 namespace {
 
-struct Options {
+struct MergekitLayershuffleFlags {
   ShuffleOptions shuffle;
   MergekitOptions mergekit;
 };
 
-std::function<int()> declare(CommandLine& line) {
-  auto o = std::make_shared<Options>();
+std::function<int()> declare_mergekit_layershuffle(CommandLine& line) {
+  auto o = std::make_shared<MergekitLayershuffleFlags>();
   FrontEnd& front = o->shuffle.front;
   line.option("out", front.out, "folder to write the model to").required();
   declare_shuffle(line, o->shuffle);
@@ -31,7 +31,8 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_mergekit_layershuffle() {
-  static const Command command = {"mergekit-layershuffle", "Draw layers at random, with mergekit's command line", declare};
+  static const Command command = {"mergekit-layershuffle", "Draw layers at random, with mergekit's command line",
+                                  declare_mergekit_layershuffle};
   return command;
 }
 

@@ -6,13 +6,13 @@
 namespace crucible {
 namespace {
 
-struct Options {
+struct MergekitLegacyFlags {
   LegacyOptions legacy;
   MergekitOptions mergekit;
 };
 
-std::function<int()> declare(CommandLine& line) {
-  auto o = std::make_shared<Options>();
+std::function<int()> declare_mergekit_legacy(CommandLine& line) {
+  auto o = std::make_shared<MergekitLegacyFlags>();
   line.option("out", o->legacy.front.out, "folder to write the model to").required();
   declare_legacy(line, o->legacy);
   line.flag("--print-yaml", o->legacy.front.print_recipe, "print the recipe, then go on");
@@ -29,7 +29,8 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_mergekit_legacy() {
-  static const Command command = {"mergekit-legacy", "Merge models given as options, with mergekit's command line", declare};
+  static const Command command = {"mergekit-legacy", "Merge models given as options, with mergekit's command line",
+                                  declare_mergekit_legacy};
   return command;
 }
 

@@ -6,13 +6,13 @@
 namespace crucible {
 namespace {
 
-struct Options {
+struct MergekitMultiFlags {
   MultiOptions multi;
   MergekitOptions mergekit;
 };
 
-std::function<int()> declare(CommandLine& line) {
-  auto o = std::make_shared<Options>();
+std::function<int()> declare_mergekit_multi(CommandLine& line) {
+  auto o = std::make_shared<MergekitMultiFlags>();
   line.option("config", o->mergekit.merge.recipe, "file of recipes with `---` between them, each but one with a `name`").required();
   line.option("--out-path", o->multi.out, "folder for the document without a name");
   line.option("--intermediate-dir,-I", o->multi.intermediate_dir, "folder for the outputs of the documents with a name").required();
@@ -28,7 +28,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_mergekit_multi() {
-  static const Command command = {"mergekit-multi", "Run the merges of one file, with mergekit's command line", declare};
+  static const Command command = {"mergekit-multi", "Run the merges of one file, with mergekit's command line", declare_mergekit_multi};
   return command;
 }
 

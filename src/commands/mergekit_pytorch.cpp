@@ -6,13 +6,13 @@
 namespace crucible {
 namespace {
 
-struct Options {
+struct MergekitPytorchFlags {
   RawOptions raw;
   MergekitOptions mergekit;
 };
 
-std::function<int()> declare(CommandLine& line) {
-  auto o = std::make_shared<Options>();
+std::function<int()> declare_mergekit_pytorch(CommandLine& line) {
+  auto o = std::make_shared<MergekitPytorchFlags>();
   line.option("config", o->mergekit.merge.recipe, "recipe with merge_method, models, base_model, parameters, dtype").required();
   line.option("out", o->raw.out, "folder to write the merged weights to").required();
   declare_raw(line, o->raw);
@@ -27,7 +27,8 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_mergekit_pytorch() {
-  static const Command command = {"mergekit-pytorch", "Merge weight files of any kind, with mergekit's command line", declare};
+  static const Command command = {"mergekit-pytorch", "Merge weight files of any kind, with mergekit's command line",
+                                  declare_mergekit_pytorch};
   return command;
 }
 

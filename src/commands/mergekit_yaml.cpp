@@ -5,13 +5,13 @@
 namespace crucible {
 namespace {
 
-struct Options {
+struct MergekitYamlFlags {
   MergekitOptions mergekit;
   std::string out;
 };
 
-std::function<int()> declare(CommandLine& line) {
-  auto o = std::make_shared<Options>();
+std::function<int()> declare_mergekit_yaml(CommandLine& line) {
+  auto o = std::make_shared<MergekitYamlFlags>();
   line.option("config", o->mergekit.merge.recipe, "recipe file (YAML)").required();
   line.option("out", o->out, "folder to write the merged model to").required();
   declare_mergekit_options(line, o->mergekit);
@@ -24,7 +24,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_mergekit_yaml() {
-  static const Command command = {"mergekit-yaml", "Merge with mergekit's command line", declare};
+  static const Command command = {"mergekit-yaml", "Merge with mergekit's command line", declare_mergekit_yaml};
   return command;
 }
 

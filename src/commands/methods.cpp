@@ -37,7 +37,7 @@ std::string method_text(const Method& m) {
   return out;
 }
 
-int show(const std::string& name, bool json) {
+int show_method(const std::string& name, bool json) {
   if (name.empty()) {
     if (json) {
       nlohmann::ordered_json all = nlohmann::ordered_json::array();
@@ -61,18 +61,18 @@ int show(const std::string& name, bool json) {
   return 0;
 }
 
-std::function<int()> declare(CommandLine& line) {
+std::function<int()> declare_methods(CommandLine& line) {
   auto name = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   line.option("name", *name, "one method: formula, parameters, ranges, defaults, example");
   line.flag("--json", *json, "print as JSON");
-  return [name, json] { return show(*name, *json); };
+  return [name, json] { return show_method(*name, *json); };
 }
 
 }  // namespace
 
 const Command& command_methods() {
-  static const Command command = {"methods", "List the merge methods, or explain one", declare};
+  static const Command command = {"methods", "List the merge methods, or explain one", declare_methods};
   return command;
 }
 

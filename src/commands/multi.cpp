@@ -5,7 +5,7 @@
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CommandLine& line) {
+std::function<int()> declare_multi(CommandLine& line) {
   auto o = std::make_shared<MultiOptions>();
   auto again = std::make_shared<bool>(false);
   line.option("config", o->merge.recipe, "file of recipes with `---` between them, each but one with a `name`; - reads standard input")
@@ -25,7 +25,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_multi() {
-  static const Command command = {"multi", "Run the merges of one file, some made of the outputs of others", declare};
+  static const Command command = {"multi", "Run the merges of one file, some made of the outputs of others", declare_multi};
   return command;
 }
 

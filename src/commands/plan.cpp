@@ -16,7 +16,7 @@
 namespace crucible {
 namespace {
 
-struct Options {
+struct PlanFlags {
   MergeOptions merge;
   bool json = false;
   std::string explain;
@@ -24,7 +24,7 @@ struct Options {
   std::vector<std::string> counterfactuals;
 };
 
-int show(const Options& options) {
+int show_plan(const PlanFlags& options) {
   const MergeRequest request = make_request(options.merge);
   const Plan plan = plan_or_throw(request, talk_of(options.merge));
   const MemoryPlan memory = plan_memory(plan, run_options(request));
@@ -69,8 +69,8 @@ int show(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> declare_plan(CommandLine& line) {
+  auto options = std::make_shared<PlanFlags>();
   declare_merge_options(line, options->merge, OptionSet::kCheck);
   line.flag("--json", options->json, "print the plan as JSON");
   line.option("--explain", options->explain, "tensor name or pattern (*): where each of its numbers comes from");
@@ -80,13 +80,13 @@ std::function<int()> declare(CommandLine& line) {
               "PARAM or PARAM=VALUE: merge a sample as planned and with the parameter at its neutral value (or at VALUE), and count the "
               "output elements that differ; reads tensor data, writes nothing (repeatable)")
       .repeatable();
-  return [options] { return show(*options); };
+  return [options] { return show_plan(*options); };
 }
 
 }  // namespace
 
 const Command& command_plan() {
-  static const Command command = {"plan", "Show what a merge would do: tensors, parameters and their origins, bytes, memory", declare};
+  static const Command command = {"plan", "Show what a merge would do: tensors, parameters and their origins, bytes, memory", declare_plan};
   return command;
 }
 

@@ -5,7 +5,7 @@
 namespace crucible {
 namespace {
 
-std::function<int()> declare(CommandLine& line) {
+std::function<int()> declare_raw(CommandLine& line) {
   auto o = std::make_shared<RawOptions>();
   line.option("config", o->merge.recipe,
               "recipe with merge_method, models, base_model, parameters, dtype, out_dtype; - reads standard input")
@@ -20,7 +20,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_raw() {
-  static const Command command = {"raw", "Merge weight files or folders of any kind, tensor by tensor", declare};
+  static const Command command = {"raw", "Merge weight files or folders of any kind, tensor by tensor", declare_raw};
   return command;
 }
 

@@ -12,7 +12,7 @@
 namespace crucible {
 namespace {
 
-struct Options {
+struct ReportFlags {
   std::string folder;
   std::string format = "html";
   std::string output;
@@ -22,7 +22,7 @@ ReportFormat format_of(const std::string& name) {
   return name == "md" ? ReportFormat::kMarkdown : name == "json" ? ReportFormat::kJson : ReportFormat::kHtml;
 }
 
-int report(const Options& options) {
+int report(const ReportFlags& options) {
   const std::string text = render_report_of(options.folder, format_of(options.format));
   if (options.output.empty() || options.output == "-") {
     std::fwrite(text.data(), 1, text.size(), stdout);
@@ -35,8 +35,8 @@ int report(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> declare_report(CommandLine& line) {
+  auto options = std::make_shared<ReportFlags>();
   line.option("folder", options->folder, "a model folder written by crucible").required();
   line.option("--format", options->format, "html, md or json (default html)").one_of({"html", "md", "json"});
   line.option("--output,-o", options->output, "file to write; without it, or with -, to the terminal");
@@ -46,7 +46,7 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_report() {
-  static const Command command = {"report", "Render the report of a merged model from its record", declare};
+  static const Command command = {"report", "Render the report of a merged model from its record", declare_report};
   return command;
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kForm = "write MODEL:BEGIN-END, END not included: ./a:0-16; MODEL:8- is all from 8, MODEL alone all layers";
 
-struct Options {
+struct StackFlags {
   FrontEnd front;
   std::vector<std::string> layers;
   std::vector<std::string> scaled = {"o_proj", "down_proj"};
@@ -68,7 +68,7 @@ std::optional<StackedLayers> parse_layers(const std::string& argument, Diagnosti
   return out;
 }
 
-int run(Options& o) {
+int run_stack(StackFlags& o) {
   Diagnostics diagnostics;
   Stacking stacking;
   stacking.scaled = o.scaled;
@@ -87,8 +87,8 @@ int run(Options& o) {
   return run_recipe(o.front, "<crucible stack>", recipe);
 }
 
-std::function<int()> declare(CommandLine& line) {
-  auto o = std::make_shared<Options>();
+std::function<int()> declare_stack(CommandLine& line) {
+  auto o = std::make_shared<StackFlags>();
   declare_front_end(line, o->front);
   line.option("--layers", o->layers,
               "MODEL:BEGIN-END[:scale=X]: the next layers of the output, END not included; MODEL:8- is all from 8, MODEL:5 one layer, "
@@ -99,13 +99,13 @@ std::function<int()> declare(CommandLine& line) {
   line.option("--scaled", o->scaled, "part of the names of tensors that are scaled (repeatable)").repeatable().shows_default();
   line.option("--embedding", o->embedding, "model whose embedding is used (default: of the first --layers)");
   line.option("--head", o->head, "model whose head is used (default: of the last --layers)");
-  return [o] { return run(*o); };
+  return [o] { return run_stack(*o); };
 }
 
 }  // namespace
 
 const Command& command_stack() {
-  static const Command command = {"stack", "Put layers of models on top of one another (a frankenmerge)", declare};
+  static const Command command = {"stack", "Put layers of models on top of one another (a frankenmerge)", declare_stack};
   return command;
 }
 

@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct VerifyFlags {
   std::string folder;
   std::string recipe;  // empty: the record's
   bool hashes_only = false;
@@ -30,7 +30,7 @@ struct Options {
   MergeOptions merge;
 };
 
-Json verification_json(const Options& options, const Record& record, const Verification& found) {
+Json verification_json(const VerifyFlags& options, const Record& record, const Verification& found) {
   Json out = {{"folder", options.folder},
               {"ok", found.wrong.empty() && found.missing.empty()},
               {"program", record.program_version},
@@ -50,7 +50,7 @@ Json verification_json(const Options& options, const Record& record, const Verif
   return out;
 }
 
-std::string verification_text(const Options& options, const Verification& found) {
+std::string verification_text(const VerifyFlags& options, const Verification& found) {
   std::string out = fmt::format("{}: {}\n", options.folder, found.recomputed ? "verified" : "the files are as they were written");
   const auto row = [&out](std::string_view what, const std::string& text) { out += fmt::format("  {:<11}{}\n", what, text); };
   row("files",
@@ -86,7 +86,7 @@ void throw_if_missing(const Record& record, const Verification& found) {
   problems.throw_if_errors();
 }
 
-Json judgement_json(const Options& options, const ForeignReport& report) {
+Json judgement_json(const VerifyFlags& options, const ForeignReport& report) {
   Json out = {{"folder", options.folder},    {"recipe", options.recipe}, {"ok", !report.says_no()},
               {"fit", report.fit},           {"elements", report.elems}, {"elements_total", report.elems_total},
               {"parameters", Json::array()}, {"wrong", report.wrong},    {"remarks", report.remarks}};
@@ -101,7 +101,7 @@ Json judgement_json(const Options& options, const ForeignReport& report) {
   return out;
 }
 
-std::string judgement_text(const Options& options, const ForeignReport& report) {
+std::string judgement_text(const VerifyFlags& options, const ForeignReport& report) {
   std::string out =
       fmt::format("{}: {}\n", options.folder, report.says_no() ? "not what the recipe asks for" : "nothing speaks against the recipe");
   for (const ParameterVerdict& v : report.verdicts) {
@@ -119,7 +119,7 @@ std::string judgement_text(const Options& options, const ForeignReport& report) 
 }
 
 // The output of any tool against a recipe.
-int judge(const Options& options) {
+int judge(const VerifyFlags& options) {
   MergeOptions of_recipe = options.merge;
   of_recipe.recipe = options.recipe;
   of_recipe.allow_unused = true;  // the tool that made the output has taken the recipe as it is
@@ -137,7 +137,7 @@ int judge(const Options& options) {
   return report.says_no() ? 1 : 0;
 }
 
-int verify(const Options& options) {
+int verify(const VerifyFlags& options) {
   if (!options.recipe.empty()) return judge(options);
   const MergeRequest request = make_request(options.merge);
   Diagnostics diagnostics;
@@ -171,8 +171,8 @@ int verify(const Options& options) {
   return 0;
 }
 
-std::function<int()> declare(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> declare_verify(CommandLine& line) {
+  auto options = std::make_shared<VerifyFlags>();
   line.option("folder", options->folder,
               "a model folder (or the .safetensors file of `raw`) written by crucible, or with --recipe by any tool")
       .required();
@@ -190,7 +190,8 @@ std::function<int()> declare(CommandLine& line) {
 }  // namespace
 
 const Command& command_verify() {
-  static const Command command = {"verify", "Check a merged model against its record, and compute it again from its inputs", declare};
+  static const Command command = {"verify", "Check a merged model against its record, and compute it again from its inputs",
+                                  declare_verify};
   return command;
 }
 

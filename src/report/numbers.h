@@ -24,5 +24,7 @@ std::string bytes_text(std::optional<double> bytes);
 std::string duration_text(double seconds);
 // "+1.32 σ"
 std::string sigmas_text(double sigmas);
+// Beyond: a contradiction.
+inline constexpr double kLimitSigmas = 6;
 
 }  // namespace crucible

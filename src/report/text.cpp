@@ -11,6 +11,7 @@
 #include "base/text_util.h"
 #include "base/units.h"
 #include "report/layer_map.h"
+#include "report/numbers.h"
 
 namespace crucible {
 namespace {
@@ -26,11 +27,7 @@ std::string bar(double share, double planned) {
   return out;
 }
 
-std::string grouped(std::int64_t n) {
-  std::string digits = std::to_string(n);
-  for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<std::size_t>(i), ",");
-  return digits;
-}
+std::string count_text(std::int64_t n) { return grouped(static_cast<double>(n)); }
 
 std::string lengths_text(const ModelSummary& model, bool has_base) {
   const double angle = std::acos(model.cosine()) * 180 / std::numbers::pi;
@@ -45,7 +42,7 @@ void add_model(std::string& out, const ModelSummary& model, bool has_base) {
     return;
   }
   out += fmt::format("  {}: kept {:.3f} % of {} task vector entries, planned {:.3f} %\n", model.name, 100 * model.kept_share(),
-                     grouped(m.elems), 100 * model.planned_share());
+                     count_text(m.elems), 100 * model.planned_share());
   if (model.norm() > 0) out += fmt::format("    {}\n", lengths_text(model, has_base));
   if (model.l1_before > 0) {
     out += fmt::format("    norms after sparsifying and rescaling: L1 {:.4f} of what it was", model.l1_after / model.l1_before);
@@ -58,7 +55,7 @@ void add_model(std::string& out, const ModelSummary& model, bool has_base) {
   if (!model.ranked) return;
   out += fmt::format("    keep rate by magnitude, smallest tenth first (| = planned)   measured  planned\n");
   const std::int64_t ranked = std::accumulate(m.decile_elems.begin(), m.decile_elems.end(), std::int64_t{0});
-  if (ranked < m.elems) out += fmt::format("    (counted on {} of the entries: every eighth row of large tensors)\n", grouped(ranked));
+  if (ranked < m.elems) out += fmt::format("    (counted on {} of the entries: every eighth row of large tensors)\n", count_text(ranked));
   for (int d = 0; d < kDeciles; ++d) {
     out += fmt::format("    {:>2} {} {:>8.2f} % {:>6.2f} %\n", d + 1, bar(model.decile_rate(d), model.decile_planned_rate(d)),
                        100 * model.decile_rate(d), 100 * model.decile_planned_rate(d));
@@ -71,9 +68,10 @@ std::string verdict_text(const Verdict& verdict) {
   std::map<std::string, std::int64_t> checks;
   for (const Check& c : verdict.rows) checks[c.parameter] += c.count;
   std::vector<std::string> named;
-  for (const auto& [name, count] : checks) named.push_back(fmt::format("{} ({})", name, grouped(count)));
-  std::string out = verdict.checks == 0 ? std::string("No parameter of this method leaves a trace that can be measured.\n")
-                                        : fmt::format("Audit: {} checks, all kept: {}\n", grouped(verdict.checks), join_names(named, 20));
+  for (const auto& [name, count] : checks) named.push_back(fmt::format("{} ({})", name, count_text(count)));
+  std::string out = verdict.checks == 0
+                        ? std::string("No parameter of this method leaves a trace that can be measured.\n")
+                        : fmt::format("Audit: {} checks, all kept: {}\n", count_text(verdict.checks), join_names(named, 20));
   if (!verdict.silent.empty() && verdict.checks > 0) {
     out += fmt::format("  taken by the arithmetic, with nothing to measure: {}\n", join_names(verdict.silent, 20));
   }
@@ -112,10 +110,10 @@ std::string render_run_summary(const Plan& plan, const RunResult& result, const 
     }
   }
   if (summary.saturated > 0) {
-    out += fmt::format("  {} output elements have the largest magnitude of their type\n", grouped(summary.saturated));
+    out += fmt::format("  {} output elements have the largest magnitude of their type\n", count_text(summary.saturated));
   }
   if (summary.nonfinite > 0) {
-    out += fmt::format("  {} output elements are not finite because inputs were not: {}\n", grouped(summary.nonfinite),
+    out += fmt::format("  {} output elements are not finite because inputs were not: {}\n", count_text(summary.nonfinite),
                        join_names(summary.nonfinite_tensors, 4));
   }
   for (const Counterfactual& c : summary.counterfactuals) out += render_counterfactual(c) + "\n";

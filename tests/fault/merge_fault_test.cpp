@@ -18,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kRecipe = "merge_method: task_arithmetic\nbase_model: base\nmodels: [{model: a}]\nparameters: {weight: 0.5}\n";
-
 using Content = std::map<std::string, std::string>;
 
 // Names and bytes of a folder; the record holds times and is left out.
@@ -39,7 +37,7 @@ class MergeFaults : public ::testing::Test {
   MergeFaults() {
     write_llama(box_ / "base", 1, DType::kF16, 1, {1, 8, 8, 8});
     write_llama(box_ / "a", 2, DType::kF16, 1, {1, 8, 8, 8});
-    request_.recipe_text = kRecipe;
+    request_.recipe_text = kHalfOfA;
     request_.model_dirs = {{"base", box_ / "base"}, {"a", box_ / "a"}};
     request_.threads = 1;
     request_.shard_bytes = 1000;

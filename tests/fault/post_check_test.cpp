@@ -20,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kRecipe = "merge_method: task_arithmetic\nbase_model: base\nmodels: [{model: a}]\nparameters: {weight: 0.5}\n";
 constexpr LlamaSize kSize{2, 8, 8, 8};
 
 class PostCheckTest : public ::testing::Test {
@@ -31,7 +30,7 @@ class PostCheckTest : public ::testing::Test {
       write_text(box_ / name + "/tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 7}, "merges": []}})");
       write_text(box_ / name + "/1_Pooling/config.json", "{}");
     }
-    request_.recipe_text = kRecipe;
+    request_.recipe_text = kHalfOfA;
     request_.model_dirs = {{"base", box_ / "base"}, {"a", box_ / "a"}};
     request_.threads = 1;
     request_.shard_bytes = 600;

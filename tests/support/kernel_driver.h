@@ -67,6 +67,8 @@ struct Driven {
 Driven run_kernel(const Method& method, const MergeCase& merge, const DriveOptions& options = {});
 Driven run_kernel(const std::string& method, const MergeCase& merge, const DriveOptions& options = {});
 
+inline double d(float x) { return static_cast<double>(x); }
+
 // The bytes of values, so that comparisons tell -0 from 0 and see NaN.
 std::vector<std::uint32_t> bits_of(const std::vector<float>& values);
 

@@ -30,6 +30,10 @@ class TempFolder {
 void write_text(const std::string& path, std::string_view bytes);  // makes parent folders, replaces the file
 std::string read_text(const std::string& path);                    // throws std::runtime_error when it cannot
 
+// Half of the way from "base" to "a".
+inline constexpr const char* kHalfOfA =
+    "merge_method: task_arithmetic\nbase_model: base\nmodels: [{model: a}]\nparameters: {weight: 0.5}\n";
+
 struct TinyTensor {
   std::string name;
   DType dtype = DType::kF32;

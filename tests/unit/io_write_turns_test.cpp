@@ -11,16 +11,16 @@
 namespace crucible {
 namespace {
 
-constexpr std::int64_t kPiece = 100;
+constexpr std::int64_t kTurnBytes = 100;
 
 void fill(PageBuffer& bytes, std::int64_t piece) {
-  std::memset(bytes.place(piece * kPiece, kPiece), static_cast<int>(piece % 251) + 1, kPiece);
+  std::memset(bytes.place(piece * kTurnBytes, kTurnBytes), static_cast<int>(piece % 251) + 1, kTurnBytes);
 }
 
 // A file in memory whose writes can be held up.
 class HeldFile {
  public:
-  explicit HeldFile(std::int64_t pieces) : bytes(static_cast<std::size_t>(pieces * kPiece)), times(static_cast<std::size_t>(pieces)) {}
+  explicit HeldFile(std::int64_t pieces) : bytes(static_cast<std::size_t>(pieces * kTurnBytes)), times(static_cast<std::size_t>(pieces)) {}
 
   WriteTurns::Write writer() {
     return [this](std::int64_t offset, const void* data, std::size_t size) {
@@ -30,7 +30,7 @@ class HeldFile {
       changed_.wait(lock, [this] { return !held_; });
       if (fails) throw std::runtime_error("disk full");
       std::memcpy(bytes.data() + offset, data, size);
-      ++times[static_cast<std::size_t>(offset / kPiece)];
+      ++times[static_cast<std::size_t>(offset / kTurnBytes)];
     };
   }
   void hold() { held_ = true; }
@@ -45,7 +45,7 @@ class HeldFile {
   }
   bool holds(std::int64_t piece) const {
     const auto at = static_cast<std::size_t>(piece);
-    return times[at] == 1 && bytes[at * kPiece] == piece % 251 + 1 && bytes[at * kPiece + kPiece - 1] == piece % 251 + 1;
+    return times[at] == 1 && bytes[at * kTurnBytes] == piece % 251 + 1 && bytes[at * kTurnBytes + kTurnBytes - 1] == piece % 251 + 1;
   }
 
   std::vector<std::uint8_t> bytes;
@@ -68,7 +68,7 @@ std::jthread hold_writer(HeldFile& file, WriteTurns& turns, const Ended& ended) 
     fill(bytes, 0);
     bool failed = false;
     try {
-      turns.write(0, bytes, kPiece);
+      turns.write(0, bytes, kTurnBytes);
     } catch (const std::runtime_error&) {
       failed = true;
     }
@@ -91,7 +91,7 @@ TEST(WriteTurns, WritesEverythingOnce) {
         PageBuffer bytes;
         for (std::int64_t piece = next++; piece < kPieces; piece = next++) {
           fill(bytes, piece);
-          turns.write(piece * kPiece, bytes, kPiece);
+          turns.write(piece * kTurnBytes, bytes, kTurnBytes);
         }
       });
     }
@@ -108,14 +108,14 @@ TEST(WriteTurns, WhoeverComesWhileAnotherWritesGoesOn) {
   for (std::int64_t piece : {1, 2}) {
     fill(bytes, piece);
     const std::byte* mine = bytes.data();
-    turns.write(piece * kPiece, bytes, kPiece);  // returns, though nothing can be written
+    turns.write(piece * kTurnBytes, bytes, kTurnBytes);  // returns, though nothing can be written
     EXPECT_NE(bytes.data(), mine);
   }
   // No more than two wait: the next one writes itself.
   std::jthread beside([&] {
     PageBuffer other;
     fill(other, 3);
-    turns.write(3 * kPiece, other, kPiece);
+    turns.write(3 * kTurnBytes, other, kTurnBytes);
   });
   file.wait_for_arrivals(2);
   file.release();
@@ -132,13 +132,13 @@ TEST(WriteTurns, AFailureEndsTheTurn) {
   std::jthread first = hold_writer(file, turns, [](bool failed) { EXPECT_TRUE(failed); });
   PageBuffer bytes;
   fill(bytes, 1);
-  turns.write(kPiece, bytes, kPiece);
+  turns.write(kTurnBytes, bytes, kTurnBytes);
   file.fails = true;
   file.release();
   first.join();
   file.fails = false;
   fill(bytes, 2);
-  turns.write(2 * kPiece, bytes, kPiece);
+  turns.write(2 * kTurnBytes, bytes, kTurnBytes);
   EXPECT_TRUE(file.holds(2));
   EXPECT_EQ(file.times[1], 0);  // it waited for the thread that failed
 }

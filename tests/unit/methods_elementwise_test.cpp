@@ -18,7 +18,6 @@ namespace crucible::test {
 namespace {
 
 using Floats = std::vector<float>;
-double d(float x) { return static_cast<double>(x); }
 
 MergeCase make_case(Shape shape, Floats base, std::vector<Floats> models, Args global = {}) {
   MergeCase merge;

@@ -38,8 +38,6 @@ Seen see(std::int64_t elems, std::int64_t tile_elems, const std::vector<float>* 
   return seen;
 }
 
-double d(float x) { return static_cast<double>(x); }
-
 void expect_sums(std::int64_t elems, std::int64_t tile_elems, bool with_base) {
   SCOPED_TRACE(fmt::format("{} elements, tiles of {}, base {}", elems, tile_elems, with_base));
   Rng rng(static_cast<std::uint64_t>(elems));

@@ -9,6 +9,7 @@
 #include "simd/ops.h"
 #include "simd/softmax.h"
 #include "simd/vote.h"
+#include "support/cpu_levels.h"
 #include "support/kernel_driver.h"
 #include "support/slow_twins.h"
 #include "tensor/selection.h"
@@ -17,17 +18,6 @@ namespace crucible::test {
 namespace {
 
 using Floats = std::vector<float>;
-double d(float x) { return static_cast<double>(x); }
-
-template <typename Test>
-void at_every_level(const Test& test) {
-  for (const std::string& level : simd::available_levels()) {
-    ASSERT_TRUE(simd::limit_level(level));
-    SCOPED_TRACE(level);
-    test();
-  }
-  simd::limit_level("");
-}
 
 double ulps(double got, double expected) {
   const double unit = std::abs(std::nextafter(expected, INFINITY) - expected);
@@ -41,7 +31,7 @@ TEST(Softmax, ExpIsRightToTwoUnits) {
   for (const float special : {0.0f, -0.0f, -0x1p-149f, -0.34657359f, -0.34657360f, -707.9f}) x.push_back(special);
   const auto n = std::ssize(x);
   std::vector<double> first;
-  at_every_level([&] {
+  at_each_level([&] {
     std::vector<double> out(x.size());
     const double sum = simd::exp_and_sum(x.data(), 0, out.data(), n);
     double worst = 0, expected_sum = 0;
@@ -58,7 +48,7 @@ TEST(Softmax, ExpIsRightToTwoUnits) {
 
 TEST(Softmax, ExpOfWhatIsNotANumberOrFarBelow) {
   const Floats x = {NAN, -INFINITY, -1e30f, -708.5f, 0};
-  at_every_level([&] {
+  at_each_level([&] {
     double out[5];
     const double sum = simd::exp_and_sum(x.data(), 0, out, 5);
     EXPECT_TRUE(std::isnan(out[0]));
@@ -73,7 +63,7 @@ double term(double p, double q) { return simd::divergence(&p, 1, &q, 1, 0, 1); }
 
 TEST(Softmax, LogIsRightToTwoUnits) {
   Rng rng(2);
-  at_every_level([&] {
+  at_each_level([&] {
     double worst = 0;
     for (int i = 0; i < 40000; ++i) {
       // Ratios near 1 and far from it. With q = 1 the ratio less 1 is exact where p is not tiny.
@@ -110,7 +100,7 @@ TEST(Softmax, SameBitsOnEveryLevelAtEveryLength) {
     Rng rng(static_cast<std::uint64_t>(n));
     const Floats x = make_values(Values::kNormal, n, rng), y = make_values(Values::kBFloat, n, rng);
     std::vector<std::uint64_t> first;
-    at_every_level([&] {
+    at_each_level([&] {
       std::vector<double> e(x.size()), f(x.size());
       const float top = simd::largest(x.data(), n);
       EXPECT_EQ(top, n == 0 ? -INFINITY : *std::max_element(x.begin(), x.end()));
@@ -171,7 +161,7 @@ TEST(Softmax, DivergenceOfNearRowsIsTheDivergence) {
           EXPECT_EQ(near.distance, furthest);
           const auto expected = static_cast<double>(divergence_of(x, y, kFloor));
           worst = std::max(worst, std::abs(near.divergence - expected) / expected);
-          at_every_level([&] {
+          at_each_level([&] {
             const simd::NearDivergence here = simd::near_divergence(x.data(), y.data(), kFloor, n);
             EXPECT_EQ(std::bit_cast<std::uint64_t>(here.divergence), std::bit_cast<std::uint64_t>(near.divergence));
             EXPECT_TRUE(here.valid);
@@ -199,7 +189,7 @@ TEST(Softmax, RowsThatAreNotNearAreLeftToTheSlowWay) {
     v[i] = value;
     return v;
   };
-  at_every_level([&] {
+  at_each_level([&] {
     EXPECT_TRUE(valid(x, y, kFloor));
     EXPECT_TRUE(valid(y, y, kFloor)) << "the divergence of equal rows is 0";
     EXPECT_EQ(simd::near_divergence(y.data(), y.data(), kFloor, std::ssize(y)).divergence, 0);
@@ -218,7 +208,7 @@ TEST(Softmax, RowsThatAreNotNearAreLeftToTheSlowWay) {
 }
 
 TEST(Softmax, LargestPassesOverNan) {
-  at_every_level([] {
+  at_each_level([] {
     Floats x(40, -3.0f);
     x[3] = NAN, x[22] = 5, x[39] = NAN;
     EXPECT_EQ(simd::largest(x.data(), 40), 5);
@@ -228,7 +218,7 @@ TEST(Softmax, LargestPassesOverNan) {
 
 TEST(Blend, SpreadIsTheScaledDeviation) {
   Rng rng(3);
-  at_every_level([&] {
+  at_each_level([&] {
     for (const std::size_t models : {1u, 2u, 3u, 7u}) {
       for (const std::int64_t n : {1, 5, 255, 256, 300}) {
         std::vector<Floats> x;
@@ -258,7 +248,7 @@ TEST(Blend, SpreadOfWhatIsNotFiniteIsNone) {
   constexpr float kLargest = 0x1.fffffep+127f;
   const Floats x = {INFINITY, INFINITY, 1, kLargest, NAN, 0x1p-149f}, y = {INFINITY, 1, -INFINITY, -kLargest, 1, 0};
   const float* both[2] = {x.data(), y.data()};
-  at_every_level([&] {
+  at_each_level([&] {
     Floats out(6);
     simd::spread(both, out.data(), 6);
     for (const std::size_t i : {0u, 1u, 2u, 4u}) EXPECT_TRUE(std::isnan(out[i])) << i;
@@ -269,7 +259,7 @@ TEST(Blend, SpreadOfWhatIsNotFiniteIsNone) {
 
 TEST(Blend, CountActive) {
   Rng rng(4);
-  at_every_level([&] {
+  at_each_level([&] {
     for (const std::int64_t n : {1, 17, 256, 600}) {
       const Floats base = make_values(Values::kFew, n, rng);
       const std::vector<Floats> x = {make_values(Values::kFew, n, rng), make_values(Values::kFew, n, rng), base};
@@ -297,7 +287,7 @@ TEST(Blend, MajorityVotesPassANanOn) {
   x[18] = NAN;
   const float* both[2] = {x.data(), y.data()};
   const double weights[2] = {0.75, 0.25};
-  at_every_level([&] {
+  at_each_level([&] {
     Floats out(20);
     std::vector<std::int64_t> votes(2), lost(2);
     simd::VoteCounts counts{0, votes, lost};
@@ -312,7 +302,7 @@ TEST(Blend, MajorityVotesPassANanOn) {
 TEST(Blend, MajorityVotesOverMarkedElementsOnly) {
   // As if the models were the base elsewhere.
   Rng rng(7);
-  at_every_level([&] {
+  at_each_level([&] {
     for (const std::int64_t n : {1, 7, 63, 64, 65, 300, 777}) {
       for (const std::size_t models : {1u, 2u, 3u, 5u}) {
         const auto size = static_cast<std::size_t>(n);
@@ -348,7 +338,7 @@ TEST(Blend, LargestDistanceAndTaking) {
   x[7] = NAN;
   Floats score(50, 1.0f);
   score[2] = 3, score[49] = 2, score[5] = NAN;
-  at_every_level([&] {
+  at_each_level([&] {
     EXPECT_EQ(simd::largest_distance(x.data(), y.data(), 50), 5);
     Floats out(50);
     EXPECT_EQ(simd::take_from(score.data(), 2, Floats(50, 8.0f).data(), y.data(), out.data(), 50), 3);

@@ -45,7 +45,6 @@ std::vector<std::uint32_t> result_bits(const std::vector<float>& x) {
   for (auto& v : b) v = (v & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC00000u : v;
   return b;
 }
-double d(float x) { return static_cast<double>(x); }
 std::vector<float> blank(std::int64_t n) { return std::vector<float>(static_cast<std::size_t>(n)); }
 
 TEST(Simd, Sums) {

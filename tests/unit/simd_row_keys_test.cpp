@@ -21,7 +21,6 @@ using Words = std::vector<std::uint64_t>;
 std::vector<float> finite_values(std::int64_t n, Rng& rng) {
   return make_values(kAllValues[static_cast<std::size_t>(below(rng, std::ssize(kAllValues)))], n, rng);
 }
-Words words_for(std::int64_t n) { return Words(static_cast<std::size_t>((n + 63) / 64), 0x5A5Au); }
 void set_bit(Words& words, std::int64_t i) { words[static_cast<std::size_t>(i / 64)] |= std::uint64_t{1} << (i % 64); }
 std::uint32_t magnitude(float x) { return std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu; }
 

@@ -33,7 +33,6 @@ Floats some_values(std::int64_t n, Rng& rng) {
   }
   return x;
 }
-Words words_for(std::int64_t n) { return Words(static_cast<std::size_t>((n + 63) / 64), 0x5A5Au); }
 bool marked(const Words& words, std::size_t i) { return (words[i / 64] >> (i % 64) & 1) != 0; }
 Words as_words(const std::vector<bool>& flags) {
   Words words((flags.size() + 63) / 64);

@@ -9,6 +9,7 @@
 
 #include "crucible/tensor.h"
 #include "simd/ops.h"
+#include "support/cpu_levels.h"
 #include "support/kernel_driver.h"
 
 namespace crucible::test {
@@ -55,16 +56,6 @@ std::uint16_t nearest(const Format& f, double x) {
   return static_cast<std::uint16_t>(code | sign);
 }
 
-template <typename Test>
-void at_every_level(const Test& test) {
-  for (const std::string& level : simd::available_levels()) {
-    ASSERT_TRUE(simd::limit_level(level));
-    SCOPED_TRACE(level);
-    test();
-    simd::limit_level("");
-  }
-}
-
 std::vector<std::uint16_t> store(const Format& f, const std::vector<float>& x, std::int64_t& bad) {
   std::vector<std::uint16_t> codes(x.size());
   bad = store_floats(f.dtype, x.data(), codes.data(), std::ssize(x)).nonfinite;
@@ -93,10 +84,10 @@ void expect_all_codes(const Format& f) {
 }
 
 TEST(Convert, AllCodesOfF16) {
-  at_every_level([] { expect_all_codes(kF16); });
+  at_each_level([] { expect_all_codes(kF16); });
 }
 TEST(Convert, AllCodesOfBF16) {
-  at_every_level([] { expect_all_codes(kBF16); });
+  at_each_level([] { expect_all_codes(kBF16); });
 }
 
 // Between every two neighbours: the middle, and an f32 step to either side of it and of the ends. Then random bits.
@@ -128,7 +119,7 @@ void expect_nearest(const Format& f) {
     want.push_back(nearest(f, static_cast<double>(v)));
     infinite += (want.back() & exponent_mask(f)) == exponent_mask(f) ? 1 : 0;
   }
-  at_every_level([&] {
+  at_each_level([&] {
     const auto got = store(f, x, bad);
     for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(got[i], want[i]) << x[i];
     EXPECT_EQ(bad, infinite);
@@ -140,7 +131,7 @@ TEST(Convert, RoundingToBF16) { expect_nearest(kBF16); }
 
 // What lies at the end of a type is counted apart from what lies beyond it.
 TEST(Convert, CountsTheLargestMagnitudes) {
-  at_every_level([] {
+  at_each_level([] {
     for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
       const auto largest = static_cast<float>(facts(dtype).largest);
       std::vector<float> x(2501, 1.0f);
@@ -166,7 +157,7 @@ TEST(Convert, F32AndF64) {
   x.insert(x.end(), {0.0f, -0.0f, INFINITY, -INFINITY, 1e-45f});
   std::int64_t nonfinite = 0;
   for (const float v : x) nonfinite += std::isfinite(v) ? 0 : 1;
-  at_every_level([&] {
+  at_each_level([&] {
     std::vector<float> f32(x.size());
     std::vector<double> f64(x.size());
     EXPECT_EQ(store_floats(DType::kF32, x.data(), f32.data(), std::ssize(x)).nonfinite, nonfinite);
@@ -188,7 +179,7 @@ TEST(Convert, F32AndF64) {
 
 // One number at the end of what bf16 holds is seen among small ones, wherever it stands.
 TEST(Convert, TheEndOfBF16IsSeenAlone) {
-  at_every_level([] {
+  at_each_level([] {
     for (std::size_t at = 0; at < 40; ++at) {
       const auto stored = [at](std::uint32_t bits) {
         std::vector<float> x(40, 0.5f);
@@ -212,7 +203,7 @@ TEST(Convert, TheEndOfBF16IsSeenAlone) {
 
 // A task vector is what a conversion and a subtraction give, for every type, at every length and place.
 TEST(Convert, LessTheBase) {
-  at_every_level([] {
+  at_each_level([] {
     Rng rng(5);
     for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
       for (const std::int64_t n : {0, 1, 7, 8, 31, 64, 1000}) {

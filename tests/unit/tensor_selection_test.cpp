@@ -27,7 +27,7 @@ std::vector<std::uint32_t> sorted_order(const std::vector<float>& x, bool descen
   return order;
 }
 
-std::vector<float> some_values(std::int64_t n, Rng& rng) {
+std::vector<float> sorted_or_broken_values(std::int64_t n, Rng& rng) {
   auto x = make_values(kAllValues[static_cast<std::size_t>(below(rng, std::ssize(kAllValues)))], n, rng);
   const std::int64_t kind = below(rng, 6);
   if (kind == 0) std::fill(x.begin(), x.end(), x.empty() ? 0.0f : x[0]);
@@ -102,7 +102,7 @@ void check_draws(const std::vector<float>& x, Rng& rng) {
 RC_GTEST_PROP(Ranks, DrawsAreThoseOfAStableSort, ()) {
   Rng rng(*rc::gen::arbitrary<std::uint64_t>());
   const auto n = *rc::gen::oneOf(rc::gen::inRange<std::int64_t>(1, 130), rc::gen::inRange<std::int64_t>(1, 5000));
-  check_draws(some_values(n, rng), rng);
+  check_draws(sorted_or_broken_values(n, rng), rng);
 }
 
 // Task vectors of bf16 models: most keys are of one magnitude, those of weights near 0 are not.
@@ -186,7 +186,7 @@ std::vector<char> cut(const std::vector<float>& x, std::int64_t take, std::int64
 RC_GTEST_PROP(RankCut, TakesTheFirstOfAStableSort, ()) {
   Rng rng(*rc::gen::arbitrary<std::uint64_t>());
   const auto n = *rc::gen::inRange<std::int64_t>(1, 2000);
-  const auto x = some_values(n, rng);
+  const auto x = sorted_or_broken_values(n, rng);
   const auto take = *rc::gen::oneOf(rc::gen::inRange<std::int64_t>(0, n + 1), rc::gen::element<std::int64_t>(0, 1, n - 1, n));
   const auto order = sorted_order(x, true);
   std::vector<char> want(x.size());
@@ -253,7 +253,7 @@ std::vector<char> first_of_sort(const std::vector<float>& x, std::int64_t take) 
 RC_GTEST_PROP(RankCuts, TakeTheFirstOfAStableSort, ()) {
   Rng rng(*rc::gen::arbitrary<std::uint64_t>());
   const auto n = *rc::gen::inRange<std::int64_t>(1, 2000);
-  const auto x = some_values(n, rng);
+  const auto x = sorted_or_broken_values(n, rng);
   const std::vector<std::int64_t> takes = {below(rng, n + 1), below(rng, n + 1)};
   // Short tiles are many: then the cut is looked for in a window first, if there is room.
   const std::int64_t tile = below(rng, 2) == 0 ? 1 + below(rng, n) : 1 + below(rng, 16);
@@ -265,7 +265,7 @@ RC_GTEST_PROP(RankCuts, TakeTheFirstOfAStableSort, ()) {
 RC_GTEST_PROP(RankCuts, CountWhatIsNotZero, ()) {
   Rng rng(*rc::gen::arbitrary<std::uint64_t>());
   const auto n = *rc::gen::inRange<std::int64_t>(1, 2000);
-  auto x = some_values(n, rng);
+  auto x = sorted_or_broken_values(n, rng);
   const std::int64_t zeros = below(rng, 4);
   for (float& v : x) v = below(rng, 4) < zeros ? -0.0f : v;
   const double share = static_cast<double>(below(rng, 101)) / 100;

@@ -9,7 +9,7 @@
 namespace crucible {
 namespace {
 
-void render(const RecordView& record, Page& page) {
+void render_cost(const RecordView& record, Page& page) {
   const RecordView::Run& run = record.run;
   Table table;
   table.columns = {{"", Kind::kText}, {"", Kind::kNumber}, {"", Kind::kText}};
@@ -33,12 +33,12 @@ void render(const RecordView& record, Page& page) {
   page.table(table);
 }
 
-bool wanted(const RecordView& record) { return record.run.seconds || record.run.bytes_read || record.run.peak_bytes; }
+bool has_cost(const RecordView& record) { return record.run.seconds || record.run.bytes_read || record.run.peak_bytes; }
 
 }  // namespace
 
 const Section& section_cost() {
-  static const Section section = {"cost", "Memory, speed and time", 120, wanted, render};
+  static const Section section = {"cost", "Memory, speed and time", 120, has_cost, render_cost};
   return section;
 }
 

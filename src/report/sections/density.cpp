@@ -11,8 +11,6 @@
 namespace crucible {
 namespace {
 
-constexpr double kLimitSigmas = 6;
-
 // The recorded counts have no variance by tensor. Independent keeps vary at most like this, so the true deviation is no smaller.
 double least_sigmas(const ModelSums& m) {
   const double variance = m.planned * (1 - m.planned / m.entries);
@@ -34,7 +32,7 @@ Cell cell_of(const ModelSums& m) {
   return cell;
 }
 
-void render(const RecordView& record, Page& page) {
+void render_density(const RecordView& record, Page& page) {
   const LayerTable layers = add_up_layers(record);
   std::vector<std::string> groups;
   std::vector<std::size_t> which;
@@ -53,7 +51,7 @@ void render(const RecordView& record, Page& page) {
   }));
 }
 
-bool wanted(const RecordView& record) {
+bool has_density(const RecordView& record) {
   return std::any_of(record.tensors.begin(), record.tensors.end(), [](const auto& t) {
     return std::any_of(t.models.begin(), t.models.end(), [](const auto& m) { return m.entries.value_or(0) > 0 && m.planned; });
   });
@@ -62,7 +60,7 @@ bool wanted(const RecordView& record) {
 }  // namespace
 
 const Section& section_density() {
-  static const Section section = {"density", "Density by layer and role", 40, wanted, render};
+  static const Section section = {"density", "Density by layer and role", 40, has_density, render_density};
   return section;
 }
 

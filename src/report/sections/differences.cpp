@@ -6,7 +6,7 @@
 namespace crucible {
 namespace {
 
-void render(const RecordView& record, Page& page) {
+void render_differences(const RecordView& record, Page& page) {
   if (!record.companions_from.empty())
     page.paragraph(fmt::format("config.json and the files beside it are those of {}.", mono(record.companions_from)));
   for (const RecordView::Difference& d : record.differences) {
@@ -34,7 +34,7 @@ void render(const RecordView& record, Page& page) {
 
 const Section& section_differences() {
   static const Section section = {"differences", "Where the models disagree", 95,
-                                  [](const RecordView& record) { return !record.differences.empty(); }, render};
+                                  [](const RecordView& record) { return !record.differences.empty(); }, render_differences};
   return section;
 }
 

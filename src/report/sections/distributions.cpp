@@ -155,7 +155,7 @@ Table numbers(const RecordView& record) {
   return table;
 }
 
-void render(const RecordView& record, Page& page) {
+void render_distributions(const RecordView& record, Page& page) {
   std::string lead = "Share of the entries by magnitude, both axes logarithmic; each step is a factor of two.";
   if (record.sampled && record.elems && *record.sampled < *record.elems) {
     lead += fmt::format(" From a sample of {} of {} elements.", grouped(*record.sampled), grouped(*record.elems));
@@ -178,7 +178,7 @@ void render(const RecordView& record, Page& page) {
 
 const Section& section_distributions() {
   static const Section section = {"distributions", "Distributions before and after", 50,
-                                  [](const RecordView& record) { return !record.histograms.empty(); }, render};
+                                  [](const RecordView& record) { return !record.histograms.empty(); }, render_distributions};
   return section;
 }
 

@@ -10,9 +10,9 @@
 namespace crucible {
 namespace {
 
-constexpr std::size_t kMostRows = 300;
+constexpr std::size_t kMostExpectations = 300;
 
-void render(const RecordView& record, Page& page) {
+void render_expectations(const RecordView& record, Page& page) {
   const auto rows = worst_first(record);
   page.paragraph(
       "One row for each parameter, model and kind of check: the worst of its checks. Counts of random choices are held against their "
@@ -24,7 +24,7 @@ void render(const RecordView& record, Page& page) {
   table.columns = {{"parameter", Kind::kCode},  {"what", Kind::kText},      {"model", Kind::kCode},
                    {"measured", Kind::kNumber}, {"planned", Kind::kNumber}, {"deviation", Kind::kNumber},
                    {"checks", Kind::kNumber},   {"", Kind::kText},          {"worst in", Kind::kCode}};
-  for (std::size_t i = 0; i < std::min(rows.size(), kMostRows); ++i) {
+  for (std::size_t i = 0; i < std::min(rows.size(), kMostExpectations); ++i) {
     const RecordView::Expectation& e = rows[i];
     const auto [measured, planned] = compact_pair(e.measured, e.planned);
     Cell deviation("\u2013"), ok(e.ok ? "\u2713 ok" : "\u2717 contradicts");
@@ -39,8 +39,9 @@ void render(const RecordView& record, Page& page) {
     table.rows.push_back({e.parameter, e.what, e.model, measured, planned, deviation, grouped(static_cast<double>(e.count)), ok, e.tensor});
   }
   page.table(table);
-  if (rows.size() > kMostRows) {
-    page.paragraph(fmt::format("The worst {} of {} are shown; {} has all.", kMostRows, rows.size(), mono("crucible report --format json")));
+  if (rows.size() > kMostExpectations) {
+    page.paragraph(
+        fmt::format("The worst {} of {} are shown; {} has all.", kMostExpectations, rows.size(), mono("crucible report --format json")));
   }
 }
 
@@ -48,7 +49,7 @@ void render(const RecordView& record, Page& page) {
 
 const Section& section_expectations() {
   static const Section section = {"expectations", "Checks, worst first", 90,
-                                  [](const RecordView& record) { return !record.expectations.empty(); }, render};
+                                  [](const RecordView& record) { return !record.expectations.empty(); }, render_expectations};
   return section;
 }
 

@@ -7,11 +7,11 @@
 namespace crucible {
 namespace {
 
-constexpr std::size_t kMostRows = 400;
+constexpr std::size_t kMostFiles = 400;
 
 void add_rows(Table& table, const std::string& part, const std::vector<RecordView::File>& files) {
   for (const RecordView::File& f : files) {
-    if (table.rows.size() >= kMostRows) return;
+    if (table.rows.size() >= kMostFiles) return;
     std::string hash = !f.hash.empty() ? f.hash : !f.content_hash.empty() ? f.content_hash : f.header_hash;
     Cell cell(hash);
     const bool whole = !f.hash.empty() || !f.content_hash.empty();
@@ -19,7 +19,7 @@ void add_rows(Table& table, const std::string& part, const std::vector<RecordVie
   }
 }
 
-void render(const RecordView& record, Page& page) {
+void render_files(const RecordView& record, Page& page) {
   Table table;
   table.columns = {{"of", Kind::kText}, {"file", Kind::kText}, {"size", Kind::kNumber}, {"hash", Kind::kCode}, {"hash of", Kind::kText}};
   table.css_name = "files";
@@ -50,7 +50,7 @@ void render(const RecordView& record, Page& page) {
 
 const Section& section_files() {
   static const Section section = {"files", "Files and hashes", 110,
-                                  [](const RecordView& record) { return !record.files.empty() || !record.inputs.empty(); }, render};
+                                  [](const RecordView& record) { return !record.files.empty() || !record.inputs.empty(); }, render_files};
   return section;
 }
 

@@ -18,7 +18,7 @@ std::string names_of(const RecordView& record, std::string_view origin) {
 
 constexpr std::size_t kMostValue = 120;  // lists of a value per layer are long
 
-void render(const RecordView& record, Page& page) {
+void render_folder(const RecordView& record, Page& page) {
   std::vector<std::string> items;
   if (const std::string made = names_of(record, "rebuilt"); !made.empty()) items.push_back("made for this model: " + made);
   if (const std::string copied = names_of(record, "copied"); !copied.empty())
@@ -56,7 +56,7 @@ void render(const RecordView& record, Page& page) {
 
 const Section& section_folder() {
   static const Section section = {"folder", "Files beside the weights", 102,
-                                  [](const RecordView& record) { return !record.companions_from.empty(); }, render};
+                                  [](const RecordView& record) { return !record.companions_from.empty(); }, render_folder};
   return section;
 }
 

@@ -13,7 +13,6 @@ namespace crucible {
 namespace {
 
 constexpr double kErrorSigmas = 2;  // of error bars
-constexpr double kLimitSigmas = 6;  // beyond: a contradiction
 constexpr double kClipSigmas = 11;  // of the lower chart
 
 double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
@@ -110,7 +109,7 @@ bool has_rates(const RecordView& record) {
   return std::any_of(record.models.begin(), record.models.end(), [](const auto& m) { return m.entries.value_or(0) > 0; });
 }
 
-Table totals(const RecordView& record) {
+Table keep_totals(const RecordView& record) {
   Table table;
   table.columns = {{"model", Kind::kCode},     {"entries", Kind::kNumber},   {"kept", Kind::kNumber},
                    {"planned", Kind::kNumber}, {"deviation", Kind::kNumber}, {"L1 norm after / before", Kind::kNumber}};
@@ -128,7 +127,7 @@ Table totals(const RecordView& record) {
   return table;
 }
 
-void render(const RecordView& record, Page& page) {
+void render_keep_rate(const RecordView& record, Page& page) {
   std::vector<Panel> panels;
   for (std::size_t i = 0; i < record.models.size(); ++i) {
     const RecordView::Model& model = record.models[i];
@@ -142,7 +141,7 @@ void render(const RecordView& record, Page& page) {
         "Below: the distance between the two; the band is \u00B12\u03C3, the dashed lines are \u00B16\u03C3.");
     page.panels(panels);
   }
-  page.table(totals(record));
+  page.table(keep_totals(record));
   if (panels.empty()) return;
   page.open_details("Numbers of the charts");
   for (const RecordView::Model& model : record.models) {
@@ -154,7 +153,7 @@ void render(const RecordView& record, Page& page) {
 }  // namespace
 
 const Section& section_keep_rate() {
-  static const Section section = {"keep-rate", "Keep rate by magnitude", 30, has_rates, render};
+  static const Section section = {"keep-rate", "Keep rate by magnitude", 30, has_rates, render_keep_rate};
   return section;
 }
 

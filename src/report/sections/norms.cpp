@@ -143,7 +143,7 @@ Table numbers(const RecordView& record, const LayerTable& layers) {
   return table;
 }
 
-Table totals(const RecordView& record) {
+Table norm_totals(const RecordView& record) {
   Table table;
   table.columns = {{"", Kind::kCode}, {"norm", Kind::kNumber}, {"cosine with the result", Kind::kNumber}, {"angle", Kind::kNumber}};
   for (const RecordView::Model& m : record.models) {
@@ -159,7 +159,7 @@ Table totals(const RecordView& record) {
   return table;
 }
 
-void render(const RecordView& record, Page& page) {
+void render_norms(const RecordView& record, Page& page) {
   const LayerTable layers = add_up_layers(record);
   page.paragraph(
       has_base(record)
@@ -181,14 +181,14 @@ void render(const RecordView& record, Page& page) {
   page.html(panels.empty() || panels.front().svg.find("layers wide") == std::string::npos ? "<div>" : "<div class=\"wide\">");
   if (!panels.empty()) page.panels(panels);
   page.html("</div>");
-  const Table whole = totals(record);
+  const Table whole = norm_totals(record);
   if (!whole.rows.empty()) page.table(whole);
   page.open_details("Numbers by layer");
   page.table(numbers(record, layers));
   page.close_details();
 }
 
-bool wanted(const RecordView& record) {
+bool has_norms(const RecordView& record) {
   return std::any_of(record.tensors.begin(), record.tensors.end(), [](const auto& t) {
     return t.out_norm || std::any_of(t.models.begin(), t.models.end(), [](const auto& m) { return m.norm.has_value(); });
   });
@@ -197,7 +197,7 @@ bool wanted(const RecordView& record) {
 }  // namespace
 
 const Section& section_norms() {
-  static const Section section = {"norms", "Norms and scale by layer", 60, wanted, render};
+  static const Section section = {"norms", "Norms and scale by layer", 60, has_norms, render_norms};
   return section;
 }
 

@@ -7,7 +7,7 @@
 namespace crucible {
 namespace {
 
-void render(const RecordView& record, Page& page) {
+void render_notices(const RecordView& record, Page& page) {
   std::vector<std::string> items;
   for (const RecordView::Notice& n : record.notices) {
     // The tables behind the first line have a section of their own.
@@ -28,7 +28,8 @@ void render(const RecordView& record, Page& page) {
 
 const Section& section_notices() {
   static const Section section = {"notices", "Notices", 100,
-                                  [](const RecordView& record) { return !record.notices.empty() || !record.remarks.empty(); }, render};
+                                  [](const RecordView& record) { return !record.notices.empty() || !record.remarks.empty(); },
+                                  render_notices};
   return section;
 }
 

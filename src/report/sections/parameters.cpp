@@ -114,7 +114,7 @@ Cell value_cell(const Source& s) {
   return cell;
 }
 
-void render(const RecordView& record, Page& page) {
+void render_parameters(const RecordView& record, Page& page) {
   page.paragraph("Every value that the arithmetic took: where it was written, on how many tensors it worked, and what was measured of it.");
   const Origins origins = find_origins(record);
   Table table;
@@ -143,7 +143,7 @@ void render(const RecordView& record, Page& page) {
 
 const Section& section_parameters() {
   static const Section section = {"parameters", "Provenance of parameters", 80,
-                                  [](const RecordView& record) { return !record.parameters.empty(); }, render};
+                                  [](const RecordView& record) { return !record.parameters.empty(); }, render_parameters};
   return section;
 }
 

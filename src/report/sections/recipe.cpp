@@ -73,7 +73,7 @@ std::string path_text(const Path& path) {
   return out;
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
+std::vector<std::string> text_lines(const std::string& text) {
   std::vector<std::string> out;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
@@ -98,9 +98,9 @@ std::map<int, std::vector<std::pair<std::string, bool>>> remarks_of(const Record
   return out;
 }
 
-void render(const RecordView& record, Page& page) {
+void render_recipe(const RecordView& record, Page& page) {
   const auto remarks = remarks_of(record);
-  const std::vector<std::string> lines = lines_of(record.recipe);
+  const std::vector<std::string> lines = text_lines(record.recipe);
   // A document of several stands below the empty lines of those before it.
   const auto first = static_cast<std::size_t>(
       std::find_if(lines.begin(), lines.end(), [](const std::string& line) { return !line.empty(); }) - lines.begin());
@@ -142,7 +142,7 @@ void render(const RecordView& record, Page& page) {
 }  // namespace
 
 const Section& section_recipe() {
-  static const Section section = {"recipe", "Recipe, and where its values went", 20, [](const RecordView&) { return true; }, render};
+  static const Section section = {"recipe", "Recipe, and where its values went", 20, [](const RecordView&) { return true; }, render_recipe};
   return section;
 }
 

@@ -19,7 +19,7 @@ bool has_conflicts(const RecordView& record) {
          std::any_of(record.tensors.begin(), record.tensors.end(), [](const auto& t) { return t.sign_conflicts.value_or(0) > 0; });
 }
 
-void render(const RecordView& record, Page& page) {
+void render_signs(const RecordView& record, Page& page) {
   if (record.sign_conflicts && record.elems.value_or(0) > 0) {
     page.paragraph(fmt::format("The models disagree about the sign of {} of the elements ({} of {}).",
                                strong(percent(*record.sign_conflicts / *record.elems, 1)), grouped(*record.sign_conflicts),
@@ -74,7 +74,7 @@ void render(const RecordView& record, Page& page) {
 }  // namespace
 
 const Section& section_signs() {
-  static const Section section = {"signs", "Sign conflicts and votes lost", 70, has_conflicts, render};
+  static const Section section = {"signs", "Sign conflicts and votes lost", 70, has_conflicts, render_signs};
   return section;
 }
 

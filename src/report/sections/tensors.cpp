@@ -13,8 +13,8 @@
 namespace crucible {
 namespace {
 
-constexpr std::size_t kMostOfARole = 12;  // in one layer; beyond: one row for all
-constexpr std::size_t kMostRows = 2500;   // on the page
+constexpr std::size_t kMostOfARole = 12;       // in one layer; beyond: one row for all
+constexpr std::size_t kMostTensorRows = 2500;  // on the page
 
 std::string shape_text(const RecordView::Tensor& t) {
   std::string out;
@@ -88,7 +88,7 @@ std::vector<Group> groups_of(const RecordView& record) {
   return out;
 }
 
-void render(const RecordView& record, Page& page) {
+void render_tensors(const RecordView& record, Page& page) {
   const std::vector<int> inputs = merged_inputs(record);
   const bool sparse = std::any_of(record.models.begin(), record.models.end(), [](const auto& m) { return m.entries.value_or(0) > 0; });
   const std::vector<int> shown_inputs = sparse ? inputs : std::vector<int>();
@@ -105,7 +105,7 @@ void render(const RecordView& record, Page& page) {
     }
     std::vector<std::string> folded;
     for (const RecordView::Tensor* t : group.tensors) {
-      if (rows >= kMostRows) {
+      if (rows >= kMostTensorRows) {
         ++left_out;
         continue;
       }
@@ -132,7 +132,8 @@ void render(const RecordView& record, Page& page) {
 }  // namespace
 
 const Section& section_tensors() {
-  static const Section section = {"tensors", "Tensors", 105, [](const RecordView& record) { return !record.tensors.empty(); }, render};
+  static const Section section = {"tensors", "Tensors", 105, [](const RecordView& record) { return !record.tensors.empty(); },
+                                  render_tensors};
   return section;
 }
 

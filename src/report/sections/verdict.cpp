@@ -119,7 +119,7 @@ void render_html(const RecordView& record, const ReportVerdict& verdict, Page& p
   page.html(out);
 }
 
-void render(const RecordView& record, Page& page) {
+void render_verdict(const RecordView& record, Page& page) {
   const ReportVerdict verdict = judge_record(record);
   render_html(record, verdict, page);
   std::string md =
@@ -140,7 +140,7 @@ void render(const RecordView& record, Page& page) {
 }  // namespace
 
 const Section& section_verdict() {
-  static const Section section = {"verdict", "", 10, [](const RecordView&) { return true; }, render};
+  static const Section section = {"verdict", "", 10, [](const RecordView&) { return true; }, render_verdict};
   return section;
 }
 
