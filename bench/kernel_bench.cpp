@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "methods/method.h"
+#include "simd/convert.h"
 #include "simd/ops.h"
 
 namespace {
@@ -150,7 +151,7 @@ class Merge {
       for (std::uint32_t m = 0; m < at.size(); ++m) at[m] = (form == InputForm::kTaskVectors ? moves : weights)(m + 1).data() + tile.begin;
       TileInputs in;
       if (has_base_) in.base = weights(0).data() + tile.begin;
-      (form == InputForm::kTaskVectors ? in.task_vectors : in.models) = at;
+      in.in_form(form) = at;
       use(tile, in);
     }
   }

@@ -5,6 +5,8 @@
 #include <benchmark/benchmark.h>
 
 #include "base/random.h"
+#include "simd/convert.h"
+#include "simd/random.h"
 #include "simd/ops.h"
 #include "simd/vote.h"
 

@@ -97,6 +97,9 @@ struct TileInputs {
   const float* base = nullptr;                   // null when the job has no base
   std::span<const float* const> models{};        // empty where task vectors were asked for
   std::span<const float* const> task_vectors{};  // empty where they were not
+
+  // The one of the two that a kernel asked for.
+  std::span<const float* const>& in_form(InputForm form) noexcept { return form == InputForm::kTaskVectors ? task_vectors : models; }
 };
 
 // Scratch memory of one worker, reused from tile to tile. Grows, never shrinks within a job.

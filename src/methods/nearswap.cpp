@@ -7,7 +7,6 @@
 #include "methods/shared/promises.h"
 #include "methods/shared/spot.h"
 #include "simd/blend.h"
-#include "simd/ops.h"
 
 namespace crucible {
 namespace {

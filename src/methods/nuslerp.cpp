@@ -9,7 +9,6 @@
 #include "methods/shared/gram.h"
 #include "methods/shared/promises.h"
 #include "simd/gram.h"
-#include "simd/ops.h"
 
 namespace crucible {
 namespace {

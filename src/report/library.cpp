@@ -18,7 +18,7 @@
 #include "report/summary.h"
 #include "report/text.h"
 #include "run/write_model.h"
-#include "simd/ops.h"
+#include "simd/levels.h"
 
 namespace crucible {
 namespace {

@@ -21,7 +21,7 @@ TileInputs TileReader::read(const Job& job, const Tile& tile, InputForm form, Ti
   const float* less = form == InputForm::kTaskVectors ? inputs.base : nullptr;
   for (const SourceTensor& s : job.sources)
     buffers.models.push_back(read_input(s, tile, job.tiling.tile_elems, less, buffers.inputs[slot++], buffers));
-  (form == InputForm::kTaskVectors ? inputs.task_vectors : inputs.models) = buffers.models;
+  inputs.in_form(form) = buffers.models;
   return inputs;
 }
 

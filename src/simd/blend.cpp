@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstddef>
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#include "simd/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "simd/blend.cpp"
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
+
+#include "simd/add_to_base-inl.h"
 
 // Plain loops, which the compiler vectorizes for the level of the enclosing region, over blocks whose f64 intermediates stay in the
 // first cache level.
@@ -65,8 +67,7 @@ void MergeActive(const float* base, const float* const* x, std::int64_t models, 
     for (std::int64_t k = 0; k < m; ++k) {
       const double mean = sum[k] / (active[k] > 1 ? active[k] : 1.0);
       const double mixed = mean * (active[k] == 1 ? scale[k] : 1.0);
-      const float moved = static_cast<float>(wide(base[at + k]) + mixed);
-      out[at + k] = mixed == 0 ? base[at + k] : moved;
+      out[at + k] = moved_base(base[at + k], mixed);
     }
   }
 }

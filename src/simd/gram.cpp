@@ -1,12 +1,12 @@
 #include "simd/gram.h"
 
-// The levels worth their compile time, as in ops.cpp.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#include "simd/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "simd/gram.cpp"
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
+#include "simd/add_to_base-inl.h"
 #include "simd/lane_sum-inl.h"
 #include "simd/ops.h"
 
@@ -89,26 +89,13 @@ double SumSquaresOfSum(const float* base, const float* const* x, const double* w
   return squares;
 }
 
-// The base stays as it is where nothing moves it.
-HWY_INLINE void add_to_base(const float* base, const double* sum, float* HWY_RESTRICT out, std::int64_t m) {
-  if (base == nullptr) {
-    for (std::int64_t k = 0; k < m; ++k) out[k] = static_cast<float>(sum[k]);
-    return;
-  }
-  for (std::int64_t k = 0; k < m; ++k) {
-    const float moved = static_cast<float>(wide(base[k]) + sum[k]);
-    out[k] = sum[k] == 0.0 ? base[k] : moved;
-  }
-}
-
 void WeightedDeltas(const float* base, const float* const* x, const double* w, std::int64_t vectors, float* HWY_RESTRICT out,
                     std::int64_t n) {
   if (vectors == 2) {  // in one loop, without memory for what is between
     for (std::int64_t k = 0; k < n; ++k) {
       const double b = wide(base[k]);
       const double sum = w[0] * (wide(x[0][k]) - b) + w[1] * (wide(x[1][k]) - b);
-      const float moved = static_cast<float>(b + sum);
-      out[k] = sum == 0.0 ? base[k] : moved;
+      out[k] = moved_base(base[k], sum);
     }
     return;
   }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#include "simd/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "simd/vote.cpp"
 #include <hwy/foreach_target.h>  // includes this file again for each level

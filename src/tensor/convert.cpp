@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "base/check.h"
+#include "simd/convert.h"
 #include "simd/ops.h"
 
 namespace crucible {

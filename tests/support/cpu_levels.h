@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "simd/ops.h"
+#include "simd/levels.h"
 #include "support/kernel_driver.h"
 
 namespace crucible::test {

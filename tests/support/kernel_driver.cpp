@@ -116,7 +116,7 @@ class Drive {
       if (form == InputForm::kTaskVectors) std::transform(v.begin(), v.end(), base.begin(), v.begin(), std::minus<>());
       pointers.push_back(v.data());
     }
-    (form == InputForm::kTaskVectors ? in.task_vectors : in.models) = pointers;
+    in.in_form(form) = pointers;
     use(in);
   }
 

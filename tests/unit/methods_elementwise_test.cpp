@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "crucible/crucible.h"
-#include "simd/ops.h"
+#include "simd/levels.h"
 #include "support/kernel_driver.h"
 #include "support/tiny_model.h"
 

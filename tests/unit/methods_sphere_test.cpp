@@ -8,6 +8,7 @@
 
 #include "methods/shared/gram.h"
 #include "simd/gram.h"
+#include "simd/levels.h"
 #include "simd/ops.h"
 #include "support/kernel_driver.h"
 

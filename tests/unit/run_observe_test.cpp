@@ -27,7 +27,7 @@ Seen see(std::int64_t elems, std::int64_t tile_elems, const std::vector<float>* 
     if (base != nullptr) in.base = base->data() + tile.begin;
     std::vector<const float*> x;
     for (const auto& m : models) x.push_back(m.data() + tile.begin);
-    (form == InputForm::kValues ? in.models : in.task_vectors) = x;
+    in.in_form(form) = x;
     Measure part;
     observe(job, tile, in, out.data() + tile.begin, part);
     seen.measure.add(part);

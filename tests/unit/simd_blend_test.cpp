@@ -6,7 +6,6 @@
 #include <bit>
 #include <cmath>
 
-#include "simd/ops.h"
 #include "simd/softmax.h"
 #include "simd/vote.h"
 #include "support/cpu_levels.h"

@@ -1,4 +1,7 @@
 // Every loop of simd/ops.h against a plain twin written here from its contract, on every CPU level of this machine: equal bytes.
+#include "simd/convert.h"
+#include "simd/random.h"
+#include "simd/levels.h"
 #include "simd/ops.h"
 #include "simd/vote.h"
 

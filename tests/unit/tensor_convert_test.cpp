@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "crucible/tensor.h"
-#include "simd/ops.h"
 #include "support/cpu_levels.h"
 #include "support/kernel_driver.h"
 

@@ -10,7 +10,7 @@
 #include "base/units.h"
 #include "io/output_folder.h"
 #include "report/library.h"
-#include "simd/ops.h"
+#include "simd/levels.h"
 
 namespace crucible {
 namespace {

@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "methods/shared/spot.h"
 #include "simd/blend.h"
-#include "simd/ops.h"
 
 namespace crucible {
 

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "simd/gram.h"
-#include "simd/ops.h"
 
 namespace crucible {
 namespace {

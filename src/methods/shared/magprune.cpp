@@ -15,7 +15,7 @@
 #include "methods/shared/keep_ramp.h"
 #include "methods/shared/sparsifier.h"
 #include "methods/shared/tile_marks.h"
-#include "simd/ops.h"
+#include "simd/random.h"
 #include "simd/select.h"
 #include "tensor/ranks.h"
 #include "tensor/selection.h"

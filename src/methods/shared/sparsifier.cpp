@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "methods/shared/tile_marks.h"
-#include "simd/ops.h"
+#include "simd/random.h"
 #include "simd/select.h"
 #include "tensor/marks.h"
 #include "tensor/selection.h"
