@@ -250,8 +250,7 @@ void OutputFolder::commit() {
   } else if (existing_ == Existing::kRefuse) {
     for (const std::string& name : list_folder(resolved_)) {
       const std::string path = resolved_ + "/" + name;
-      if (path != working_ && name != "lost+found")
-        refuse(target_, "was empty and no longer is: another program writes there");
+      if (path != working_ && name != "lost+found") refuse(target_, "was empty and no longer is: another program writes there");
     }
   }
   move_into_place(working_, resolved_, is_model_file_, working_ + "-old-");

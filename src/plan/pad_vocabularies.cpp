@@ -60,12 +60,13 @@ void pad_vocabularies(Plan& plan, const Vocabularies& vocabularies, Diagnostics&
   const auto [least, most] = std::minmax_element(vocabularies.begin(), vocabularies.end(),
                                                  [](const VocabularyFacts& a, const VocabularyFacts& b) { return a.rows < b.rows; });
   const std::int64_t wanted = most->rows;
-  if (least->rows == wanted || least->rows == 0) return;
+  const std::int64_t fewest = least->rows;
+  if (fewest == wanted || fewest == 0) return;
   std::vector<std::optional<TokenizerFacts>> tokenizers;
   for (const PlanInput& input : plan.inputs) tokenizers.push_back(read_tokenizer_facts(input.checkpoint.path()));
   const auto& first = tokenizers.front();
   const bool padding_only = std::all_of(tokenizers.begin(), tokenizers.end(), [&](const std::optional<TokenizerFacts>& t) {
-    return t && t->vocabulary_id == first->vocabulary_id && t->size <= least->rows;
+    return t && t->vocabulary_id == first->vocabulary_id && t->size <= fewest;
   });
   if (!padding_only) return;  // the joiner says so where such tensors meet
   // The donor's rows where it has as many, else the last such model's: all models then agree about rows that no token uses.

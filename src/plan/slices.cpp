@@ -191,10 +191,11 @@ class Slicer {
     const int reference = view.reference().input;
     const std::int64_t first = facts_.stack_named(reference, stack_)->layers;
     for (const auto& [index, names] : names_of_layers(reference)) {
-      if (index < first) continue;
+      const std::int64_t behind = index - first;
+      if (behind < 0) continue;
       for (const std::string_view rest : names) {
-        add_tensor(facts_, out_, view, layer_tensor_name(stack_, layers_ + index - first, rest), 0, [&](const SourceView& s) {
-          return layer_tensor_name(stack_, facts_.stack_named(s.input, stack_)->layers + index - first, rest);
+        add_tensor(facts_, out_, view, layer_tensor_name(stack_, layers_ + behind, rest), 0, [&](const SourceView& s) {
+          return layer_tensor_name(stack_, facts_.stack_named(s.input, stack_)->layers + behind, rest);
         });
       }
     }

@@ -294,7 +294,7 @@ void read_folder(const At& at, RecordView& out) {
     out.differences.push_back(std::move(d));
   });
   if (!at["post_check"].has()) return;
-  out.post_check.emplace();
+  out.post_check = RecordView::PostCheck{};
   out.post_check->checks = at["post_check"]["checks"].count(0);
   at["post_check"]["faults"].each([&](const At& text) { out.post_check->faults.push_back(text.text()); });
   at["post_check"]["notices"].each([&](const At& text) { out.post_check->notices.push_back(text.text()); });

@@ -59,7 +59,7 @@ void observe(const Job& job, const Tile& tile, const TileInputs& in, const float
   });
   if (in.base != nullptr) return;
   // Without a base the vectors are the inputs themselves.
-  const auto at = [n](std::size_t i, std::size_t j) { return i * (i + 1) / 2 + j; };
+  const auto at = [](std::size_t i, std::size_t j) { return i * (i + 1) / 2 + j; };
   sketch.out_square = sketch.gram[at(n, n)];
   for (std::size_t i = 0; i < n; ++i) {
     sketch.input_square[i] = sketch.gram[at(i, i)];

@@ -87,7 +87,6 @@ void DecideByKey(const std::uint8_t* keys, const std::uint16_t* upper, const Key
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   constexpr int kEntries = 16;
   constexpr int kTables = kRowKeys / kEntries;
-  const hn::FixedTag<std::uint8_t, kEntries> d_table;
   const auto outside = hn::Set(d, 0x70);  // lifts all but 0 to 15 above 127, where a lookup gives 0
   const auto step = hn::Set(d, kEntries);
   const auto significant = hn::Set(d, 0x8F);

@@ -55,7 +55,6 @@ GramKernel::GramKernel(const KernelSpec& spec, Vectors vectors)
     : models_(spec.models.size()),
       pairs_(Gram::packed_size(models_)),
       vectors_(vectors),
-      has_base_(spec.has_base),
       in_map_(vectors == Vectors::kRows && spec.tiling.whole_rows),
       length_(std::max<std::int64_t>(vectors == Vectors::kRows ? spec.tiling.row : spec.tiling.elems, 1)),
       count_(spec.tiling.elems / length_) {}

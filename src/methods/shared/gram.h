@@ -63,7 +63,6 @@ class GramKernel : public Kernel {
   std::size_t models_;
   std::size_t pairs_;
   Vectors vectors_;
-  bool has_base_;
   bool in_map_;          // every tile holds whole vectors: no pass is needed
   std::int64_t length_;  // of a vector
   std::int64_t count_;   // of vectors
