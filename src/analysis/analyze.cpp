@@ -652,8 +652,8 @@ Analysis analyze_checkpoints(const Checkpoint& base, const std::vector<Checkpoin
     const StoredTensor* t = c.find(name);
     return Source{&c, t != nullptr && facts(t->info.dtype).mergeable ? t : nullptr};
   };
-  const auto add_task = [&](TensorStats& out, std::vector<Source> sources, std::vector<std::size_t> of, bool has_base) {
-    auto task = std::make_unique<AnalyzeTask>(out, std::move(sources), std::move(of), has_base);
+  const auto add_task = [&](TensorStats& out, std::vector<Source> sources, const std::vector<std::size_t>& of, bool has_base) {
+    auto task = std::make_unique<AnalyzeTask>(out, std::move(sources), of, has_base);
     worker_bytes = std::max(worker_bytes, task->memory_bytes());
     tasks.push_back(std::move(task));
   };

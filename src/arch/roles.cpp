@@ -31,7 +31,7 @@ std::string_view group_name(Block block) noexcept {
     case Block::kRouter: return "router";
     case Block::kSsm: return "ssm";
     case Block::kEmbedding: return "embedding";
-    case Block::kHead: return "head";
+    case Block::kHead:
     case Block::kOtherHead: return "head";
     case Block::kBuffer: return "buffer";
   }

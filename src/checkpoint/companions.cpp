@@ -17,7 +17,7 @@
 namespace crucible {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 constexpr std::array kWeightSuffixes = {".safetensors"sv, ".bin"sv,  ".pt"sv,        ".pth"sv, ".gguf"sv, ".ggml"sv, ".h5"sv,
                                         ".msgpack"sv,     ".onnx"sv, ".onnx_data"sv, ".ot"sv,  ".npz"sv,  ".ckpt"sv, ".nemo"sv};

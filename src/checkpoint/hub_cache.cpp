@@ -62,7 +62,7 @@ std::string find_gap(const std::string& snapshot, const std::string& repository)
   std::vector<std::string> dangling;
   const std::vector<std::string> names = names_in(snapshot);
   for (const std::string& name : names) {
-    const std::string path = snapshot + "/" + name;
+    const std::string path = fmt::format("{}/{}", snapshot, name);
     if (is_link(path) && !path_exists(path)) dangling.push_back(printable(name));
   }
   if (!dangling.empty())
@@ -72,7 +72,7 @@ std::string find_gap(const std::string& snapshot, const std::string& repository)
     const std::string index = snapshot + "/model.safetensors.index.json";
     if (path_exists(index)) {
       for (const std::string& file : parse_weight_index(read_small_file(index, kMaxIndexBytes)).files) {
-        if (!path_exists(snapshot + "/" + file)) missing.push_back(printable(file));
+        if (!path_exists(fmt::format("{}/{}", snapshot, file))) missing.push_back(printable(file));
       }
     }
   } catch (const Error&) {

@@ -28,7 +28,7 @@ struct OneFile {
 };
 
 // A message of the file layer starts with the path; a diagnostic has that in its place.
-std::string without_path(std::string text, const std::string& path) {
+std::string without_path(const std::string& text, const std::string& path) {
   const std::string prefix = printable(path, 400) + ": ";
   return text.starts_with(prefix) ? text.substr(prefix.size()) : text;
 }

@@ -11,7 +11,7 @@
 namespace crucible {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 struct Mark {
   std::string_view part;  // a suffix of the tensor name; with a leading '*', anywhere in it

@@ -12,7 +12,7 @@
 namespace crucible {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 // As transformers call their weight files, and as diffusers do. A file is STEM.safetensors, an index STEM.safetensors.index.json.
 constexpr std::array kStems = {"model"sv, "diffusion_pytorch_model"sv};

@@ -12,7 +12,7 @@ struct Mark {
   std::string_view meaning;
 };
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 constexpr std::array kMarks = {
     Mark{0, "version https://git-lfs"sv, "a Git LFS pointer, not the file itself (run `git lfs pull` in its repository)"sv},

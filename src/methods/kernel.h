@@ -119,7 +119,8 @@ class Scratch {
     auto& bytes = slots_[static_cast<std::size_t>(slot)];
     const std::size_t need = static_cast<std::size_t>(count) * sizeof(T) + 64;
     if (bytes.size() < need) bytes.resize(need);
-    return reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(bytes.data()) + 63) & ~std::uintptr_t{63});
+    const auto past_a_line = static_cast<std::size_t>(reinterpret_cast<std::uintptr_t>(bytes.data()) % 64);
+    return reinterpret_cast<T*>(bytes.data() + (64 - past_a_line) % 64);
   }
   std::vector<std::vector<std::byte>> slots_;
 };

@@ -49,7 +49,8 @@ PairMeans pair_means(const Gram& gram) {
       means.product += gram(i, j);
     }
   }
-  const auto pairs = static_cast<double>(gram.size() * (gram.size() - 1) / 2);
+  const auto models = static_cast<double>(gram.size());
+  const double pairs = models * (models - 1) / 2;
   return {means.cosine / pairs, means.product / pairs};
 }
 

@@ -44,6 +44,7 @@ class RamPlusKernel final : public ActiveKernel {
   void reduce(int, const Tile& tile, const TileInputs& in, double*, std::uint64_t* counts, Measure&, Scratch&) noexcept override {
     simd::count_active(in.base, in.models, epsilon(), counts, counts + ratios_.size(), tile.count);
   }
+  // A number for each model is all that it allocates. NOLINTNEXTLINE(bugprone-exception-escape)
   Next seal(int, const Totals& totals) noexcept override {
     for (std::size_t i = 0; i < ratios_.size(); ++i) {
       const auto unique = static_cast<double>(totals.counts[i]);

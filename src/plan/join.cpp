@@ -277,6 +277,7 @@ class Joiner {
   void note(const std::vector<std::string>& names, std::string_view what) {
     if (names.empty()) return;
     std::vector<std::string> shown;
+    shown.reserve(names.size());
     for (const std::string& n : names) shown.push_back(printable(n));
     diagnostics_.notice(
         {}, fmt::format("{} {}: {}", render_count(static_cast<std::int64_t>(names.size()), "tensor"), what, join_names(shown, 4)));

@@ -62,6 +62,7 @@ class Slicer {
       if (s->is_main) return s;
     }
     std::vector<std::string> names;
+    names.reserve(covered.size());
     for (const LayerStack* s : covered) names.push_back(fmt::format("`{}` ({} layers)", printable(s->name), s->layers));
     const std::string text = input(model).ref.text();
     if (covered.empty()) {

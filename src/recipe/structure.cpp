@@ -39,7 +39,7 @@ void for_each_mapping(const Node& list, std::string_view name, std::string_view 
 // The `model` of an entry of `models` or `sources`.
 std::optional<ModelRef> bind_model_key(const Node& entry, BindContext& context) {
   const Node* model = find_value(entry, "model");
-  const auto reference = model != nullptr ? bind_reference(*model, context) : std::nullopt;
+  auto reference = model != nullptr ? bind_reference(*model, context) : std::nullopt;
   if (!reference) context.entries_are_missing = true;
   if (model != nullptr) return reference;
   if (!context.was_meant("model")) context.diagnostics.error(entry.place, "`model` is missing in this entry", "write `model: PATH`");
@@ -156,7 +156,7 @@ OutputModule bind_module(const Node::Entry& entry, BindContext& context) {
 }  // namespace
 
 std::optional<ModelRef> bind_reference(const Node& node, BindContext& context) {
-  const auto reference = parse_model_ref(node, context.diagnostics, context.options.paths);
+  auto reference = parse_model_ref(node, context.diagnostics, context.options.paths);
   if (reference) check_reference(*reference, context);
   return reference;
 }

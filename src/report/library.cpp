@@ -31,7 +31,8 @@ void check_parameters(const Plan& plan) {
 }
 
 // What speaks against the merge is kept beside the place where it would have been; the merge itself is not.
-[[noreturn]] void stop_with_evidence(ErrorCode code, std::string text, const std::vector<SmallFile>& files, const std::string& output) {
+[[noreturn]] void stop_with_evidence(ErrorCode code, const std::string& text, const std::vector<SmallFile>& files,
+                                     const std::string& output) {
   const std::string folder = (std::filesystem::path(output) / "").parent_path().string() + ".evidence";
   OutputFolder evidence(folder, Existing::kReplace, is_model_file_name);
   for (const SmallFile& file : files) {

@@ -93,7 +93,7 @@ void MarkdownPage::table(const Table& table) {
   const auto add = [&](const std::string& group, int span) {
     for (int i = 0; i < span && column < table.columns.size(); ++i, ++column) {
       const std::string& own = table.columns[column].title;
-      titles.push_back(escape_markdown(group.empty() ? own : own.empty() ? group : group + ": " + own));
+      titles.push_back(escape_markdown(group.empty() ? own : own.empty() ? group : fmt::format("{}: {}", group, own)));
     }
   };
   for (const auto& [title, span] : table.groups) add(title, span);

@@ -68,6 +68,7 @@ std::string verdict_text(const Verdict& verdict) {
   std::map<std::string, std::int64_t> checks;
   for (const Check& c : verdict.rows) checks[c.parameter] += c.count;
   std::vector<std::string> named;
+  named.reserve(checks.size());
   for (const auto& [name, count] : checks) named.push_back(fmt::format("{} ({})", name, count_text(count)));
   std::string out = verdict.checks == 0
                         ? std::string("No parameter of this method leaves a trace that can be measured.\n")

@@ -92,7 +92,7 @@ std::string first_difference(const Json& recorded, const Json& now, const std::s
   if (recorded.is_object() && now.is_object()) {
     for (const auto& [key, value] : recorded.items()) {
       if (!now.contains(key)) continue;
-      if (std::string d = first_difference(value, now[key], path + "." + key); !d.empty()) return d;
+      if (std::string d = first_difference(value, now[key], fmt::format("{}.{}", path, key)); !d.empty()) return d;
     }
     return {};
   }

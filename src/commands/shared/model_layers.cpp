@@ -33,6 +33,7 @@ const ModelLayers::Look& ModelLayers::look(const ModelRef& ref, Diagnostics& dia
     return look;
   }
   std::vector<std::string> shown;
+  shown.reserve(stacks.size());
   for (const LayerStack& s : stacks) shown.push_back(fmt::format("`{}` ({})", printable(s.name), render_count(s.layers, "layer")));
   diagnostics.error(ref.place,
                     stacks.empty() ? fmt::format("{} has no numbered layers", printable(ref.text(), 400))

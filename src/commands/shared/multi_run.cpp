@@ -39,7 +39,7 @@ class SkeletonRoom {
   SkeletonRoom& operator=(const SkeletonRoom&) = delete;
 
   std::string add(const Plan& plan, std::size_t document) {
-    const std::string folder = fmt::format("{}/{}", path_, document);
+    std::string folder = fmt::format("{}/{}", path_, document);
     fs::create_directory(folder);
     write_skeleton(plan, folder);
     return folder;

@@ -60,9 +60,12 @@ std::string chart(const std::vector<Drawn>& drawn, const std::string& label) {
   if (low_x > high_x) return {};
   low_y = std::max(std::floor(low_y), -8.0);
   Axis y{low_y, high_y + 0.12, {}, ""};
-  for (double k = low_y; k <= std::ceil(high_y); ++k) {
-    if (k > high_y + 0.12) break;
-    y.ticks.emplace_back(k, k == 0 ? "100 %" : k == -1 ? "10 %" : k == -2 ? "1 %" : k == -3 ? "0.1 %" : fmt::format("10^{:.0f}", k));
+  for (int power = static_cast<int>(low_y); power <= high_y + 0.12; ++power) {
+    y.ticks.emplace_back(power, power == 0    ? "100 %"
+                                : power == -1 ? "10 %"
+                                : power == -2 ? "1 %"
+                                : power == -3 ? "0.1 %"
+                                              : fmt::format("10^{}", power));
   }
   Plot plot({400, 232, 46, 12, 12, 36}, power_axis(low_x, high_x, 6, "magnitude"), y, label, "hist");
   for (const Drawn& d : drawn) {
