@@ -68,7 +68,7 @@ bool is_unlimited(const Range& r) { return std::isinf(r.low) && std::isinf(r.hig
 
 // "a number in [0, 1]", "true or false": the type as part of a sentence.
 std::string type_with_article(const Field& field) {
-  const std::string type = field.type_text();
+  std::string type = field.type_text();
   if (type.starts_with("number")) return "a " + type;
   if (type.starts_with("integer")) return "an " + type;
   return type;

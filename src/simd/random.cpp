@@ -94,14 +94,14 @@ HWY_INLINE void philox_blocks(const PhiloxKeys& keys, std::uint64_t first_block,
       one.step(k0, k1);
       other.step(k0, k1);
     }
-    one.store(out + kHalves * b);
-    other.store(out + kHalves * (b + lanes));
+    one.store(out + std::ptrdiff_t{kHalves} * b);
+    other.store(out + std::ptrdiff_t{kHalves} * (b + lanes));
   }
 }
 #endif
 
 void FillDraws(RandomKey key, std::uint64_t first, std::uint16_t* HWY_RESTRICT out, std::int64_t n) {
-  constexpr std::uint64_t kDraws = kHalves * kBlocksAtOnce;
+  constexpr std::uint64_t kDraws = std::uint64_t{kHalves} * kBlocksAtOnce;
   const PhiloxKeys keys(key);
   std::uint16_t halves[kDraws];
   std::uint64_t index = first;

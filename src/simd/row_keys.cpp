@@ -102,7 +102,7 @@ void DecideByKey(const std::uint8_t* keys, const std::uint16_t* upper, const Key
       auto missed_limit = zero;
       for (int t = 0; t < kTables; ++t) {
         const auto index = hn::And(hn::SaturatedAdd(key, outside), significant);
-        const auto first = static_cast<std::size_t>(t * kEntries);
+        const auto first = static_cast<std::size_t>(t) * kEntries;
         drawn_limit = hn::Or(drawn_limit, hn::TableLookupBytesOr0(hn::LoadDup128(d, limits.drawn.data() + first), index));
         missed_limit = hn::Or(missed_limit, hn::TableLookupBytesOr0(hn::LoadDup128(d, limits.missed.data() + first), index));
         key = hn::Sub(key, step);

@@ -117,7 +117,8 @@ HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t
   constexpr bool kAny = kModels == 0;
   constexpr std::size_t kHeld = kAny ? 1 : kModels;
   constexpr std::size_t kSets = std::size_t{1} << kModels;  // of winners
-  const std::int64_t models = kAny ? any_models : kModels;
+  std::int64_t models = kModels;
+  if constexpr (kAny) models = any_models;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const V zero = hn::Zero(d);
   const V minus_zero = hn::Set(d, -0.0);

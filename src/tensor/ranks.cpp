@@ -108,7 +108,7 @@ struct Work {
 
   static std::int64_t bytes(std::int64_t n) noexcept {
     const auto keys = static_cast<std::int64_t>(key_limit(n));
-    return 8 * n + 8 * ceil_div(n, kWord) + 4 * n + 4 * n + 3 * 4 * keys + 2 * n + keys;
+    return 8 * n + 8 * ceil_div(n, kWord) + 4 * n + 4 * n + std::int64_t{3} * 4 * keys + 2 * n + keys;
   }
   Work(std::byte* memory, std::int64_t n) noexcept {
     const auto take = [&memory]<typename T>(T*& part, std::int64_t count) {
@@ -305,7 +305,7 @@ void RankDraw::draw_short_row(const Row& row) const noexcept {
 // Says no where the keys would decide too little; nothing is settled then.
 bool RankDraw::draw_by_key(const Row& row) const noexcept {
   if (row.n > kLongestByKey) return false;
-  constexpr float kKeysToMean = simd::kRowKeys / 4;  // the last one takes what is above four times the mean
+  constexpr float kKeysToMean = static_cast<float>(simd::kRowKeys) / 4;  // the last one takes what is above four times the mean
   const float factor = kKeysToMean / simd::mean_magnitude(row.x, row.n);
   if (!(factor > 0 && factor < std::numeric_limits<float>::infinity())) return false;  // all are 0, or not all are finite
   auto* keys = reinterpret_cast<std::uint8_t*>(row.work.keys);
