@@ -166,13 +166,13 @@ std::vector<Difference> find_differences(const Plan& plan) {
       if (fresh) order.emplace_back(key.kind);
       Difference::Row row{
           std::string(key.shown), file, {}, chosen_for(plan, key, output == made.end() ? nullptr : &output->second, values)};
-      row.values.reserve(values.size());
       for (std::size_t i = 0; i < values.size(); ++i) row.values.push_back(models[i].find(file) ? shown(values[i]) : std::string());
       it->second.kind = key.kind;
       it->second.rows.push_back(std::move(row));
     }
   }
   std::vector<Difference> out;
+  out.reserve(order.size());
   for (const std::string& kind : order) out.push_back(std::move(kinds.at(kind)));
   return out;
 }

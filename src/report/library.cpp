@@ -52,7 +52,7 @@ void stop_if_contradicted(const Plan& plan, const RunSummary& summary, const Wri
   if (summary.verdict.ok) return;
   std::string text = "the measurements contradict the plan; no model was written:";
   for (const std::string& w : contradictions(plan, summary.verdict)) text += "\n  " + w;
-  stop_with_evidence(ErrorCode::kAudit, std::move(text), files, output);
+  stop_with_evidence(ErrorCode::kAudit, text, files, output);
 }
 
 // The last part of a path, whether or not a slash ends it.

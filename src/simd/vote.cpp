@@ -115,10 +115,9 @@ HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t
   const DFloat df;
   const DCount di;
   constexpr bool kAny = kModels == 0;
-  constexpr std::size_t kHeld = kAny ? 1 : kModels;
+  constexpr std::size_t kHeld = std::max<std::size_t>(kModels, 1);
   constexpr std::size_t kSets = std::size_t{1} << kModels;  // of winners
-  std::int64_t models = kModels;
-  if constexpr (kAny) models = any_models;
+  const std::int64_t models = kAny ? any_models : kModels;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const V zero = hn::Zero(d);
   const V minus_zero = hn::Set(d, -0.0);
