@@ -21,16 +21,27 @@ def without_selection(text):
     return re.sub(r"(density|select_topk): [0-9.]+", r"\1: 1", text)
 
 
+def middle(times, what):
+    return statistics.median(getattr(t, what) for t in times)
+
+
+def remove(out):
+    """The folder of a merge or the file of the floor."""
+    if os.path.isdir(out):
+        shutil.rmtree(out)
+    elif os.path.exists(out):
+        os.remove(out)
+
+
 def main():
     size, runs = (sys.argv[1:] + ["1", "3"][len(sys.argv) - 1:])[:2]
     work = tempfile.mkdtemp(prefix="crucible-selection-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    weights = lambda model: os.path.join(work, model, "model.safetensors")
     try:
         make_models(work, size)
         print("| method | floor s, CPU s | keeps everything: s, CPU s | as benched: s, CPU s |\n|---|---|---|---|")
         for method in METHODS:
-            inputs = [weights(m) for m in models_of(method)]
-            commands = [[sys.executable, os.path.join(ROOT, "bench", "floor.py"), "out", str(os.path.getsize(weights("a"))), *inputs]]
+            inputs = [os.path.join(work, model, "model.safetensors") for model in models_of(method)]
+            commands = [[sys.executable, os.path.join(ROOT, "bench", "floor.py"), "out", str(os.path.getsize(inputs[0])), *inputs]]
             for name, text in (("all", without_selection(recipe(method))), ("benched", recipe(method))):
                 with open(os.path.join(work, f"{name}.yml"), "w") as f:
                     f.write(text)
@@ -38,11 +49,9 @@ def main():
             taken = [[] for _ in commands]
             for _ in range(int(runs)):
                 for command, times in zip(commands, taken):
-                    out = os.path.join(work, "out")
-                    shutil.rmtree(out) if os.path.isdir(out) else os.path.exists(out) and os.remove(out)
+                    remove(os.path.join(work, "out"))
                     fetch_for_output(os.path.join(work, "a"))
                     times.append(timed(command, cwd=work))
-            middle = lambda times, what: statistics.median(getattr(t, what) for t in times)
             print(f"| {method} | " + " | ".join(f"{middle(t, 'wall'):.2f}, {middle(t, 'cpu'):.2f}" for t in taken) + " |", flush=True)
     finally:
         shutil.rmtree(work)

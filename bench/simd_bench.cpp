@@ -6,8 +6,8 @@
 
 #include "base/random.h"
 #include "simd/convert.h"
-#include "simd/random.h"
 #include "simd/ops.h"
+#include "simd/random.h"
 #include "simd/vote.h"
 
 namespace {

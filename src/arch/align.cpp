@@ -88,9 +88,7 @@ bool has_parts_at(const Parts& parts, std::size_t at, const Parts& wanted) {
 std::string canonical_of(const std::string& pattern) {
   Parts parts = split(pattern);
   if (parts.size() > 1 && parts.front() == "module") parts.erase(parts.begin());  // DistributedDataParallel
-  std::erase_if(parts, [](const std::string& p) {
-    return std::find(spelling::kWrappers.begin(), spelling::kWrappers.end(), p) != spelling::kWrappers.end();
-  });
+  std::erase_if(parts, [](const std::string& p) { return is_one_of(p, spelling::kWrappers); });
   for (const spelling::Alias& alias : spelling::kAliases) {
     const Parts legacy = split(alias.legacy);
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -127,7 +125,7 @@ struct Difference {
 // Are all of the smaller among the larger? Then the difference is wrapping (`model.` against `model.language_model.`), not another part
 // of the network (`encoder.` against `decoder.`).
 bool is_wrapping(Parts a, Parts b) {
-  if (std::find(a.begin(), a.end(), "#") != a.end() || std::find(b.begin(), b.end(), "#") != b.end()) return false;
+  if (is_one_of("#", a) || is_one_of("#", b)) return false;
   std::sort(a.begin(), a.end());
   std::sort(b.begin(), b.end());
   return std::includes(a.begin(), a.end(), b.begin(), b.end()) || std::includes(b.begin(), b.end(), a.begin(), a.end());
@@ -323,7 +321,7 @@ class Aligner {
       const std::string wanted = stem + std::string(part);
       const auto it = std::find_if(side.begin(), side.end(), [&](const auto& k) {
         const auto names = names_of(k.second, side);
-        return std::find(names.begin(), names.end(), wanted) != names.end();
+        return is_one_of(wanted, names);
       });
       if (it == side.end()) return {};
       patterns.push_back(it->first);
@@ -370,7 +368,7 @@ class Aligner {
     if (whole.size() != 3 || wanted.size() != 2) return false;
     const Shape each(whole.begin() + 1, whole.end());
     const Shape turned = {wanted[1], wanted[0]};
-    const auto lists = [this](const auto& families) { return std::find(families.begin(), families.end(), model_type_) != families.end(); };
+    const auto lists = [this](const auto& families) { return is_one_of(model_type_, families); };
     const bool is_turned = each == turned && (each != wanted || !lists(spelling::kExpertsOutIn));
     if (is_turned && (each != wanted || lists(spelling::kExpertsInOut))) {
       out_.problems.push_back(

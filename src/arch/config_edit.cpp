@@ -1,6 +1,7 @@
 #include "arch/config_edit.h"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -104,14 +105,14 @@ std::string apply(const std::string& text, const ConfigChange& change, std::stri
   }
 }
 
-constexpr std::string_view kDtypeKeys[] = {"torch_dtype", "dtype"};
+constexpr std::array<std::string_view, 2> kDtypeKeys = {"torch_dtype", "dtype"};
 
 void add_dtype_changes(const JsonSpan& object, const std::string& prefix, const std::string& json, std::vector<ConfigChange>& out) {
   const std::string why = "the type of the output's tensors";
   for (const JsonEntry& entry : object.entries) {
     if (entry.key.find('.') != std::string::npos) continue;  // no path can name it
     const std::string path = prefix + entry.key;
-    const bool is_dtype = std::find(std::begin(kDtypeKeys), std::end(kDtypeKeys), entry.key) != std::end(kDtypeKeys);
+    const bool is_dtype = is_one_of(entry.key, kDtypeKeys);
     if (is_dtype && entry.value.kind == JsonKind::kObject) {
       for (const JsonEntry& part : entry.value.entries) out.push_back({path + "." + part.key, json, why});
     } else if (is_dtype) {
@@ -140,7 +141,7 @@ std::vector<ConfigChange> dtype_changes(std::string_view config_text, std::strin
   const auto root = spans_of(config_text);
   if (!root || root->kind != JsonKind::kObject) return out;
   add_dtype_changes(*root, {}, json_string(dtype), out);
-  const bool named = std::any_of(std::begin(kDtypeKeys), std::end(kDtypeKeys), [&](auto name) { return root->find(name) != nullptr; });
+  const bool named = std::any_of(kDtypeKeys.begin(), kDtypeKeys.end(), [&](auto name) { return root->find(name) != nullptr; });
   if (!named && key == DtypeKey::kAddWhereAbsent) out.push_back({"torch_dtype", json_string(dtype), "the type of the output's tensors"});
   return out;
 }

@@ -177,7 +177,7 @@ class NameReader {
   // The decoder of a masked language model's head is the head itself; its bias may lie one level up.
   static bool is_token_decoder(const NameParts& modules) {
     if (modules.back() == "predictions") return true;
-    return modules.back() == "decoder" && std::find(modules.begin(), modules.end(), "predictions") != modules.end();
+    return modules.back() == "decoder" && is_one_of("predictions", modules);
   }
 
   std::string_view leaf_part(const NameParts& modules) {

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/text_util.h"
 #include "arch/layers.h"
 #include "arch/roles.h"
 
@@ -75,7 +76,7 @@ VocabularyFacts vocabulary_of(const std::vector<const TensorInfo*>& tensors, con
     read_config(config, {}, facts);
     if (const auto it = config.find("model_type"); it != config.end() && it->is_string()) {
       const auto family = it->get<std::string>();
-      facts.ties_by_default = !facts.config_tied && std::find(kTiedByDefault.begin(), kTiedByDefault.end(), family) != kTiedByDefault.end();
+      facts.ties_by_default = !facts.config_tied && is_one_of(family, kTiedByDefault);
     }
     if (const auto it = config.find("architectures"); it != config.end() && it->is_array() && !it->empty() && it->front().is_string())
       facts.wants_head = contains_any(it->front().get<std::string>(), kHeadClasses);
