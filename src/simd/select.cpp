@@ -13,6 +13,7 @@
 #include <hwy/highway.h>
 
 #include "simd/lane_sum-inl.h"
+#include "simd/magnitudes-inl.h"
 
 #ifndef CRUCIBLE_SIMD_SELECT_ONCE
 #define CRUCIBLE_SIMD_SELECT_ONCE
@@ -37,29 +38,7 @@ HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
-// No more than 16 lanes, so that the lanes of a vector divide a word of marks.
-using D32 = hn::CappedTag<std::int32_t, 16>;
-using DU32 = hn::RebindToUnsigned<D32>;
-using DFloat = hn::RebindToFloat<D32>;
 using DU16 = hn::CappedTag<std::uint16_t, 16>;
-constexpr std::int64_t kWord = 64;
-
-HWY_INLINE std::int64_t lane_count() { return static_cast<std::int64_t>(hn::Lanes(D32())); }
-HWY_INLINE std::uint32_t magnitude_of(float x) { return std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu; }
-
-// Magnitudes are below 2^31, so signed compares serve.
-HWY_INLINE hn::Vec<D32> load_magnitudes(const float* x) {
-  return hn::And(hn::BitCast(D32(), hn::LoadU(DFloat(), x)), hn::Set(D32(), 0x7FFFFFFF));
-}
-
-template <typename D, typename M>
-HWY_INLINE std::uint64_t bits_of_mask(D d, M mask) {
-  std::uint8_t bytes[8] = {};
-  hn::StoreMaskBits(d, mask, bytes);
-  return hn::MaxLanes(d) <= 8 ? bytes[0] : bytes[0] | static_cast<std::uint64_t>(bytes[1]) << 8;
-}
 
 // Calls see(first element, word of marks, elements) for each word.
 template <typename See>

@@ -1,6 +1,7 @@
 #include "simd/vote.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "simd/targets.h"
@@ -8,6 +9,8 @@
 #define HWY_TARGET_INCLUDE "simd/vote.cpp"
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
+
+#include "simd/magnitudes-inl.h"
 
 #ifndef CRUCIBLE_SIMD_VOTE_ONCE
 #define CRUCIBLE_SIMD_VOTE_ONCE
@@ -50,15 +53,11 @@ HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 using D = hn::ScalableTag<double>;
-using DFloat = hn::Rebind<float, D>;
+using DHalf = hn::Rebind<float, D>;
 using DCount = hn::RebindToSigned<D>;
 using V = hn::Vec<D>;
-using VCount = hn::Vec<DCount>;
 
-constexpr std::int64_t kWord = 64;    // elements of a word of marks
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
 
 HWY_INLINE double wide(float v) { return static_cast<double>(v); }
@@ -96,6 +95,20 @@ HWY_INLINE float vote_one(float base, const float* const* x, std::int64_t models
   return mixed == 0 ? base : static_cast<float>(wide(base) + mixed);
 }
 
+// What a model votes with at the elements of a vector from i on; where marks count, that vector does not cross a word of them.
+template <Ballot kBallot>
+HWY_INLINE V value_of(const float* base, const float* x, const VoteCall& c, V scale, std::int64_t i) {
+  const D d;
+  const DHalf df;
+  const DCount di;
+  const V v = hn::PromoteTo(d, hn::LoadU(df, x + i));
+  if constexpr (kBallot == Ballot::kScaled) return hn::Mul(scale, v);
+  const V moved = hn::Sub(v, hn::PromoteTo(d, hn::LoadU(df, base + i)));
+  if (c.marks == nullptr) return moved;
+  const auto word = hn::Set(di, static_cast<std::int64_t>(c.marks[i / kWord] >> (i % kWord)));
+  return hn::IfThenElseZero(hn::RebindMask(d, hn::TestBit(word, hn::Shl(hn::Set(di, 1), hn::Iota(di, 0)))), moved);
+}
+
 // shares[set] for the set of the winners, whose bit j stands for model j.
 template <int kModels>
 HWY_INLINE V share_of(const hn::Mask<D>* wins, const V* shares) {
@@ -107,145 +120,247 @@ HWY_INLINE V share_of(const hn::Mask<D>* wins, const V* shares) {
   }
 }
 
-// kModels models, or any number where it is 0: the numbers of a few stay in registers.
+// base + mixed, and base itself where nothing moves, its sign of zero included.
+HWY_INLINE void write_moved(const float* base, V mixed, float* out) {
+  const D d;
+  const DHalf df;
+  const V b = hn::PromoteTo(d, hn::LoadU(df, base));
+  const V moved = hn::IfThenElse(hn::Eq(mixed, hn::Zero(d)), b, hn::Add(b, mixed));
+  hn::StoreU(hn::DemoteTo(df, moved), df, out);
+}
+
+// A model's signs over up to one word of elements, one bit for each.
+struct Signs {
+  std::uint64_t nonzero = 0;  // votes
+  std::uint64_t negative = 0;
+};
+
+// A few models, whose numbers stay in registers. Who votes and who loses is counted by words of bits.
 template <Ballot kBallot, int kModels>
-HWY_INLINE void vote_some(const float* base, const float* const* x, std::int64_t any_models, const VoteCall& c, float* HWY_RESTRICT out,
+class FewVote {
+ public:
+  static constexpr auto kHeld = static_cast<std::size_t>(kModels);
+  // Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
+  static constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
+  // A product by a smaller scale may be 0 where its factors are not.
+  static constexpr double kSmallestScale = 0x1p-600;
+
+  FewVote(const float* base, const float* const* x, const VoteCall& call) : c_(call), base_(base), x_(x) {
+    for (std::size_t set = 0; set < kSets; ++set) {
+      double weights = 0;
+      for (std::size_t j = 0; j < kHeld; ++j) weights += (set >> j & 1) != 0 ? c_.weights[j] : 0.0;
+      shares_[set] = share_of_winners(c_, weights);
+    }
+    // Where nobody wins nothing is shared.
+    const bool all_finite = std::all_of(shares_ + 1, shares_ + kSets, [](double share) { return std::isfinite(share); });
+    if (!all_finite) return;
+    if (std::all_of(shares_ + 1, shares_ + kSets, [this](double share) { return share == shares_[1]; })) {
+      sharing_ = Sharing::kConstant;
+    } else if (kModels == 2 && shares_[1] == shares_[2]) {
+      sharing_ = Sharing::kPair;
+    }
+  }
+
+  // Do signs tell how a model votes?
+  bool fits() const {
+    if (kBallot != Ballot::kScaled) return !kEmulated;
+    const auto fits_one = [](double scale) { return scale == 0 || (scale >= kSmallestScale || scale <= -kSmallestScale); };
+    return !kEmulated && std::all_of(c_.scales, c_.scales + kHeld, fits_one);
+  }
+
+  void run(float* HWY_RESTRICT out, std::int64_t n) {
+    switch (sharing_) {
+      case Sharing::kConstant: return run_sharing<Sharing::kConstant>(out, n);
+      case Sharing::kPair: return run_sharing<Sharing::kPair>(out, n);
+      case Sharing::kBySet: return run_sharing<Sharing::kBySet>(out, n);
+    }
+  }
+
+ private:
+  // What the winners' sum is multiplied by.
+  enum class Sharing {
+    kConstant,
+    kPair,   // by one number where one of two models wins, whichever it is, and another where both do
+    kBySet,  // by that of the set of the winners
+  };
+
+  template <Sharing kSharing>
+  void run_sharing(float* HWY_RESTRICT out, std::int64_t n) {
+    std::int64_t conflicts = 0, votes[kHeld] = {}, lost[kHeld] = {};
+    for (std::int64_t at = 0; at < n; at += kWord) {
+      const std::int64_t m = std::min(kWord, n - at) / step() * step();
+      Signs signs[kHeld];
+      std::uint64_t up = 0;
+      if (!merge_word<kSharing>(at, m, out + at, up)) {
+        // A NaN or an infinity.
+        for (std::int64_t i = at; i < at + m; ++i) out[i] = vote_one<kBallot>(base_[i], x_, kModels, c_, i);
+      } else {
+        see_signs(at, m, signs);
+        std::uint64_t any_lost = 0;
+        for (std::size_t j = 0; j < kHeld; ++j) {
+          const std::uint64_t loses = signs[j].nonzero & ~(signs[j].negative ^ up);
+          any_lost |= loses;
+          votes[j] += std::popcount(signs[j].nonzero);
+          lost[j] += std::popcount(loses);
+        }
+        conflicts += std::popcount(any_lost);
+      }
+      for (std::int64_t i = at + m; i < std::min(at + kWord, n); ++i) out[i] = vote_one<kBallot>(base_[i], x_, kModels, c_, i);
+    }
+    c_.counts->conflicts += conflicts;
+    for (std::size_t j = 0; j < kHeld; ++j) {
+      c_.counts->votes[j] += votes[j];
+      c_.counts->votes_lost[j] += lost[j];
+    }
+  }
+
+  static constexpr std::size_t kSets = std::size_t{1} << kModels;  // of winners
+  using F = hn::ScalableTag<float>;
+  static std::int64_t lanes() { return static_cast<std::int64_t>(hn::Lanes(D())); }
+  static std::int64_t step() { return static_cast<std::int64_t>(hn::Lanes(F())); }
+
+  HWY_INLINE std::uint64_t marks_of(std::int64_t at) const { return c_.marks == nullptr ? ~std::uint64_t{0} : c_.marks[at / kWord]; }
+
+  HWY_INLINE void see_signs(std::int64_t at, std::int64_t m, Signs* signs) const {
+    const F f;
+    for (std::size_t j = 0; j < kHeld; ++j) {
+      if (kBallot == Ballot::kScaled && c_.scales[j] == 0) continue;
+      for (std::int64_t k = 0; k < m; k += step()) {
+        const auto v = hn::LoadU(f, x_[j] + at + k);
+        const auto other = kBallot == Ballot::kScaled ? hn::Zero(f) : hn::LoadU(f, base_ + at + k);
+        signs[j].nonzero |= bits_of_mask(f, hn::Ne(v, other)) << k;
+        signs[j].negative |= bits_of_mask(f, hn::Lt(v, other)) << k;
+      }
+      if (kBallot == Ballot::kScaled && c_.scales[j] < 0) signs[j].negative = ~signs[j].negative;
+      if (kBallot == Ballot::kDifferences) signs[j].nonzero &= marks_of(at);
+    }
+  }
+
+  // Merges m elements, and marks in `up` those whose winning side is +. False: something is not finite.
+  template <Sharing kSharing>
+  HWY_INLINE bool merge_word(std::int64_t at, std::int64_t m, float* HWY_RESTRICT out, std::uint64_t& up) const {
+    const D d;
+    const V zero = hn::Zero(d);
+    const V minus_zero = hn::Set(d, -0.0);
+    V scale[kHeld], weight[kHeld], shares[kSets];
+    for (std::size_t j = 0; j < kHeld; ++j) {
+      scale[j] = hn::Set(d, kBallot == Ballot::kScaled ? c_.scales[j] : 1.0);
+      weight[j] = hn::Set(d, c_.weights[j]);
+    }
+    for (std::size_t set = 0; set < kSets; ++set) shares[set] = hn::Set(d, shares_[set]);
+    V not_finite = zero;
+    for (std::int64_t k = 0; k < m; k += lanes()) {
+      V held[kHeld];
+      for (std::size_t j = 0; j < kHeld; ++j) held[j] = value_of<kBallot>(base_, x_[j], c_, scale[j], at + k);
+      V sum = held[0];
+      for (std::size_t j = 1; j < kHeld; ++j) sum = hn::Add(sum, held[j]);
+      not_finite = hn::MulAdd(sum, zero, not_finite);
+      const auto is_up = c_.zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
+      up |= bits_of_mask(d, is_up) << k;
+      // Turned by this sign, the winners are what lies above zero.
+      const V turn = hn::IfThenZeroElse(is_up, minus_zero);
+      V turned[kHeld];
+      V mixed = zero;
+      for (std::size_t j = 0; j < kHeld; ++j) {
+        turned[j] = hn::Xor(held[j], turn);
+        V won = hn::Max(turned[j], zero);
+        if (kBallot != Ballot::kScaled) won = hn::Mul(weight[j], won);
+        mixed = j == 0 ? won : hn::Add(mixed, won);
+      }
+      V share = shares[1];
+      if constexpr (kSharing == Sharing::kPair && kModels == 2)
+        share = hn::IfThenElse(hn::Gt(hn::Min(turned[0], turned[1]), zero), shares[3], share);
+      if constexpr (kSharing == Sharing::kBySet) {
+        hn::Mask<D> wins[kHeld];
+        for (std::size_t j = 0; j < kHeld; ++j) wins[j] = hn::Gt(turned[j], zero);
+        share = share_of<kModels>(wins, shares);
+      }
+      mixed = hn::Mul(hn::Xor(mixed, turn), share);
+      write_moved(base_ + at + k, mixed, out + k);
+    }
+    return hn::AllTrue(d, hn::Eq(not_finite, zero));
+  }
+
+  const VoteCall& c_;
+  const float* base_;
+  const float* const* x_;
+  double shares_[kSets];
+  Sharing sharing_ = Sharing::kBySet;
+};
+
+// Any number of models. Where the winners share by a division, it waits for all of the count, and the processor sees no further than a few
+// elements ahead: so in blocks, and in two loops.
+template <Ballot kBallot>
+HWY_INLINE void vote_many(const float* base, const float* const* x, std::int64_t models, const VoteCall& c, float* HWY_RESTRICT out,
                           std::int64_t n) {
   const D d;
-  const DFloat df;
-  const DCount di;
-  constexpr bool kAny = kModels == 0;
-  constexpr std::size_t kHeld = std::max<std::size_t>(kModels, 1);
-  constexpr std::size_t kSets = std::size_t{1} << kModels;  // of winners
-  const std::int64_t models = kAny ? any_models : kModels;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const V zero = hn::Zero(d);
   const V minus_zero = hn::Set(d, -0.0);
-  const auto lane_bit = hn::Shl(hn::Set(di, 1), hn::Iota(di, 0));
-  const bool zero_is_plus = c.zero_is_plus;
-  V held[kHeld], scale[kHeld], weight[kHeld], shares[kSets];
-  const float* from[kHeld];
-  for (std::size_t j = 0; j < static_cast<std::size_t>(kModels); ++j) {
-    from[j] = x[j];
-    scale[j] = hn::Set(d, kBallot == Ballot::kScaled ? c.scales[j] : 1.0);
-    weight[j] = hn::Set(d, c.weights[j]);
-  }
-  for (std::size_t set = 0; set < kSets && !kAny; ++set) {
-    double weights = 0;
-    for (std::size_t j = 0; j < static_cast<std::size_t>(kModels); ++j) weights += (set >> j & 1) != 0 ? c.weights[j] : 0.0;
-    shares[set] = hn::Set(d, share_of_winners(c, weights));
-  }
-  // Lanes of counts, as -1 for each.
-  VCount conflicts = hn::Zero(di), won[kHeld], lost[kHeld];
-  for (std::size_t j = 0; j < kHeld; ++j) won[j] = lost[j] = conflicts;
-  // Where the winners share by a division, it waits for all of the count, and the processor sees no further than a few elements ahead: so
-  // in blocks, and in two loops.
   double mixed_of[kBlock];
   double weights_of[kBlock];
-  const auto write = [&](std::int64_t at, V mixed) HWY_ATTR {
-    const V b = hn::PromoteTo(d, hn::LoadU(df, base + at));
-    // Where nothing moves the base stays as it is, its sign of zero included.
-    const V moved = hn::IfThenElse(hn::Eq(mixed, zero), b, hn::Add(b, mixed));
-    hn::StoreU(hn::DemoteTo(df, moved), df, out + at);
-  };
   std::int64_t i = 0;
-  // Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
-  constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
-  while (!kEmulated && i + lanes <= n) {
+  while (!FewVote<kBallot, 1>::kEmulated && i + lanes <= n) {
     const std::int64_t block = std::min(kBlock, (n - i) / lanes * lanes);
     for (std::int64_t k = 0; k < block; k += lanes) {
-      // A vector's lanes divide a word of marks.
-      const std::uint64_t bits = c.marks == nullptr ? ~std::uint64_t{0} : c.marks[(i + k) / kWord] >> ((i + k) % kWord);
-      const auto marked = hn::RebindMask(d, hn::TestBit(hn::Set(di, static_cast<std::int64_t>(bits)), lane_bit));
       const auto value = [&](std::int64_t j) HWY_ATTR {
-        const V v = hn::PromoteTo(d, hn::LoadU(df, (kAny ? x[j] : from[j]) + i + k));
-        if constexpr (kBallot == Ballot::kDifferences)
-          return hn::IfThenElseZero(marked, hn::Sub(v, hn::PromoteTo(d, hn::LoadU(df, base + i + k))));
-        return hn::Mul(kAny ? hn::Set(d, c.scales[j]) : scale[j], v);
+        const V scale = hn::Set(d, kBallot == Ballot::kScaled ? c.scales[j] : 1.0);
+        return value_of<kBallot>(base, x[j], c, scale, i + k);
       };
       V sum = value(0);
-      if constexpr (!kAny) held[0] = sum;
-      for (std::int64_t j = 1; j < models; ++j) {
-        const V v = value(j);
-        if constexpr (!kAny) held[j] = v;
-        sum = hn::Add(sum, v);
-      }
-      const auto up = zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
-      // Turned by this sign, the winners are what lies above zero.
+      for (std::int64_t j = 1; j < models; ++j) sum = hn::Add(sum, value(j));
+      const auto up = c.zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
       const V turn = hn::IfThenZeroElse(up, minus_zero);
-      hn::Mask<D> winners[kHeld];
       auto any_lost = hn::Lt(zero, zero);
       V mixed = zero;
       V weights = zero;
       for (std::int64_t j = 0; j < models; ++j) {
-        V v;
-        if constexpr (kAny) {
-          v = value(j);
-        } else {
-          v = held[j];
-        }
+        const V v = value(j);
         const V turned = hn::Xor(v, turn);
         const auto wins = hn::Gt(turned, zero);
         const auto loses = hn::Lt(turned, zero);
-        const V w = kAny ? hn::Set(d, c.weights[j]) : weight[j];
+        const V w = hn::Set(d, c.weights[j]);
         mixed = hn::Add(mixed, hn::IfThenElseZero(wins, kBallot == Ballot::kScaled ? v : hn::Mul(w, v)));
         any_lost = hn::Or(any_lost, loses);
-        if constexpr (kAny) {
-          weights = hn::Add(weights, hn::IfThenElseZero(wins, w));
-          const auto losing = static_cast<std::int64_t>(hn::CountTrue(d, loses));
-          c.counts->votes[static_cast<std::size_t>(j)] += losing + static_cast<std::int64_t>(hn::CountTrue(d, wins));
-          c.counts->votes_lost[static_cast<std::size_t>(j)] += losing;
-        } else {
-          winners[j] = wins;
-          won[j] = hn::Add(won[j], hn::VecFromMask(di, hn::RebindMask(di, wins)));
-          lost[j] = hn::Add(lost[j], hn::VecFromMask(di, hn::RebindMask(di, loses)));
-        }
+        weights = hn::Add(weights, hn::IfThenElseZero(wins, w));
+        const auto losing = static_cast<std::int64_t>(hn::CountTrue(d, loses));
+        c.counts->votes[static_cast<std::size_t>(j)] += losing + static_cast<std::int64_t>(hn::CountTrue(d, wins));
+        c.counts->votes_lost[static_cast<std::size_t>(j)] += losing;
       }
-      conflicts = hn::Add(conflicts, hn::VecFromMask(di, hn::RebindMask(di, any_lost)));
-      if constexpr (!kAny) mixed = hn::Mul(mixed, share_of<kModels>(winners, shares));
+      c.counts->conflicts += static_cast<std::int64_t>(hn::CountTrue(d, any_lost));
       // A NaN is on no side; dropping it would hide a damaged input.
-      mixed = hn::IfThenElse(hn::IsNaN(sum), sum, mixed);
-      if constexpr (kAny) {
-        hn::StoreU(mixed, d, mixed_of + k);
-        hn::StoreU(weights, d, weights_of + k);
-      } else {
-        write(i + k, mixed);
-      }
+      hn::StoreU(hn::IfThenElse(hn::IsNaN(sum), sum, mixed), d, mixed_of + k);
+      hn::StoreU(weights, d, weights_of + k);
     }
-    for (std::int64_t k = 0; kAny && k < block; k += lanes) {
+    for (std::int64_t k = 0; k < block; k += lanes) {
       V divisor = hn::LoadU(d, weights_of + k);
       const V limit = hn::Set(d, c.limit);
       if (c.divide == Divide::kUnlessTiny) divisor = hn::IfThenElse(hn::Le(hn::Abs(divisor), limit), hn::Set(d, 1.0), divisor);
       if (c.divide == Divide::kByAtLeast) divisor = hn::IfThenElse(hn::Gt(divisor, limit), divisor, limit);
       V share = hn::Set(d, c.factor);
       if (c.divide != Divide::kNot) share = hn::Div(share, divisor);
-      write(i + k, hn::Mul(hn::LoadU(d, mixed_of + k), share));
+      write_moved(base + i + k, hn::Mul(hn::LoadU(d, mixed_of + k), share), out + i + k);
     }
     i += block;
   }
-  const auto total = [&](VCount counts) HWY_ATTR {
-    std::int64_t each[hn::MaxLanes(DCount())];
-    hn::StoreU(counts, di, each);
-    std::int64_t all = 0;
-    for (std::int64_t k = 0; k < lanes; ++k) all -= each[k];
-    return all;
-  };
-  c.counts->conflicts += total(conflicts);
-  for (std::size_t j = 0; j < static_cast<std::size_t>(kModels); ++j) {
-    c.counts->votes[j] += total(won[j]) + total(lost[j]);
-    c.counts->votes_lost[j] += total(lost[j]);
-  }
   for (; i < n; ++i) out[i] = vote_one<kBallot>(base[i], x, models, c, i);
+}
+
+template <Ballot kBallot, int kModels>
+HWY_INLINE void vote_few(const float* base, const float* const* x, const VoteCall& c, float* HWY_RESTRICT out, std::int64_t n) {
+  FewVote<kBallot, kModels> few(base, x, c);
+  if (few.fits()) return few.run(out, n);
+  vote_many<kBallot>(base, x, kModels, c, out, n);
 }
 
 template <Ballot kBallot>
 HWY_INLINE void vote(const float* base, const float* const* x, std::int64_t models, const VoteCall& c, float* HWY_RESTRICT out,
                      std::int64_t n) {
   switch (models) {
-    case 1: return vote_some<kBallot, 1>(base, x, models, c, out, n);
-    case 2: return vote_some<kBallot, 2>(base, x, models, c, out, n);
-    case 3: return vote_some<kBallot, 3>(base, x, models, c, out, n);
-    default: return vote_some<kBallot, 0>(base, x, models, c, out, n);
+    case 1: return vote_few<kBallot, 1>(base, x, c, out, n);
+    case 2: return vote_few<kBallot, 2>(base, x, c, out, n);
+    case 3: return vote_few<kBallot, 3>(base, x, c, out, n);
+    default: return vote_many<kBallot>(base, x, models, c, out, n);
   }
 }
 

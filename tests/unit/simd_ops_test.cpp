@@ -92,7 +92,8 @@ Inputs make_inputs(std::int64_t n, Rng& rng) {
     in.x.push_back(mixed_values(n, rng));
     const double weight = static_cast<double>(below(rng, 9) - 4) / 4;  // zero and opposite ones too
     in.weights.push_back(weight);
-    in.scales.push_back(below(rng, 2) == 0 ? weight : weight * uniform(rng, 0.5, 2));
+    // The last: products of it are 0 though their factors are not.
+    in.scales.push_back(below(rng, 2) == 0 ? weight : weight * (below(rng, 4) == 0 ? 0x1p-1060 : uniform(rng, 0.5, 2)));
   }
   for (const auto& x : in.x) in.pointers.push_back(x.data());
   return in;
