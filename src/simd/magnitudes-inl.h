@@ -33,6 +33,13 @@ HWY_INLINE hn::Vec<D32> load_magnitudes(const float* x) {
   return hn::And(hn::BitCast(D32(), hn::LoadU(DFloat(), x)), hn::Set(D32(), 0x7FFFFFFF));
 }
 
+// Counts down where the mask is set: one instruction where masks have registers of their own.
+template <typename D, typename M>
+HWY_INLINE hn::Vec<D> count_down(D d, hn::Vec<D> count, M mask) {
+  if constexpr (HWY_TARGET == HWY_AVX3) return hn::IfThenElse(mask, hn::Sub(count, hn::Set(d, 1)), count);
+  return hn::Add(count, hn::VecFromMask(d, mask));
+}
+
 template <typename D, typename M>
 HWY_INLINE std::uint64_t bits_of_mask(D d, M mask) {
   std::uint8_t bytes[8] = {};

@@ -10,15 +10,11 @@
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
+#include "simd/magnitudes-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
-
-constexpr std::int64_t kWord = 64;
-HWY_INLINE std::int32_t magnitude_of(float x) { return std::bit_cast<std::int32_t>(x) & 0x7FFFFFFF; }
-using DFloat = hn::ScalableTag<float>;
 
 float MeanMagnitude(const float* x, std::int64_t n) {
   const DFloat d;
@@ -132,21 +128,19 @@ void DecideByKey(const std::uint8_t* keys, const std::uint16_t* upper, const Key
 
 // Up to its own place an element has those before it that are not greater, and from there on those that are smaller.
 void CountRanks(const float* x, const std::uint32_t* elems, std::uint32_t* HWY_RESTRICT ranks, std::int64_t n) {
-  using D = hn::CappedTag<std::int32_t, 16>;
-  const D d;
-  const hn::RebindToFloat<D> df;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  hn::Vec<D> own[kRanksAtOnce];
-  hn::Vec<D> limit[kRanksAtOnce];
-  hn::Vec<D> below[kRanksAtOnce];  // -1 for each, in lanes
+  const D32 d;
+  const std::int64_t lanes = lane_count();
+  hn::Vec<D32> own[kRanksAtOnce];
+  hn::Vec<D32> limit[kRanksAtOnce];
+  hn::Vec<D32> below[kRanksAtOnce];  // -1 for each, in lanes
   for (std::size_t e = 0; e < kRanksAtOnce; ++e) {
-    own[e] = hn::Set(d, magnitude_of(x[elems[e]]));
+    own[e] = hn::Set(d, static_cast<std::int32_t>(magnitude_of(x[elems[e]])));
     limit[e] = hn::Add(own[e], hn::Set(d, 1));
     below[e] = hn::Zero(d);
   }
   const auto see = [&](std::int64_t at) HWY_ATTR {
-    const auto magnitude = hn::And(hn::BitCast(d, hn::LoadU(df, x + at)), hn::Set(d, 0x7FFFFFFF));
-    for (std::size_t e = 0; e < kRanksAtOnce; ++e) below[e] = hn::Add(below[e], hn::VecFromMask(d, hn::Gt(limit[e], magnitude)));
+    const auto magnitude = load_magnitudes(x + at);
+    for (std::size_t e = 0; e < kRanksAtOnce; ++e) below[e] = count_down(d, below[e], hn::Gt(limit[e], magnitude));
   };
   const std::int64_t whole = n / lanes * lanes;
   std::int64_t at = 0;
@@ -166,13 +160,13 @@ void CountRanks(const float* x, const std::uint32_t* elems, std::uint32_t* HWY_R
   }
   for (; at < whole; at += lanes) see(at);
   for (std::size_t e = 0; e < kRanksAtOnce; ++e) {
-    std::int32_t each[hn::MaxLanes(D())];
+    std::int32_t each[hn::MaxLanes(D32())];
     hn::StoreU(below[e], d, each);
     std::uint32_t rank = 0;
     for (std::int64_t k = 0; k < lanes; ++k) rank -= static_cast<std::uint32_t>(each[k]);
-    const std::int32_t mine = magnitude_of(x[elems[e]]);
+    const std::uint32_t mine = magnitude_of(x[elems[e]]);
     for (std::int64_t i = whole; i < n; ++i) {
-      const std::int32_t other = magnitude_of(x[i]);
+      const std::uint32_t other = magnitude_of(x[i]);
       rank += other < mine || (other == mine && i < elems[e]) ? 1 : 0;
     }
     ranks[e] = rank;
@@ -203,7 +197,7 @@ std::uint32_t MarkHalf(const std::uint16_t* halves, std::uint16_t half, const st
         std::uint64_t some = 0;
         std::memcpy(&some, bits, 8);
         word |= some << k;
-        not_smaller = hn::Add(not_smaller, hn::VecFromMask(d, hn::Eq(hn::Max(v, wanted), v)));
+        not_smaller = count_down(d, not_smaller, hn::Eq(hn::Max(v, wanted), v));
       }
       seen += static_cast<std::uint32_t>(k);
       for (; k < m; ++k) {

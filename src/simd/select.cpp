@@ -253,10 +253,10 @@ std::int64_t CountMagnitude(const float* x, std::uint32_t magnitude, std::int64_
   while (i + lanes <= n) {
     const std::int64_t end = std::min(n, i + kCounted);
     auto equal = hn::Zero(d);
-    for (; i + lanes <= end; i += lanes) equal = hn::Sub(equal, hn::VecFromMask(d, hn::Eq(load_magnitudes(x + i), wanted)));
+    for (; i + lanes <= end; i += lanes) equal = count_down(d, equal, hn::Eq(load_magnitudes(x + i), wanted));
     std::int32_t each[hn::MaxLanes(D32())];
     hn::StoreU(equal, d, each);
-    for (std::int64_t k = 0; k < lanes; ++k) count += each[k];
+    for (std::int64_t k = 0; k < lanes; ++k) count -= each[k];
   }
   for (; i < n; ++i) count += magnitude_of(x[i]) == magnitude ? 1 : 0;
   return count;
@@ -295,7 +295,7 @@ std::int64_t PickMagnitudes(const float* x, std::uint32_t low, std::uint32_t hig
   for (; at + lanes <= n; at += lanes) {
     const auto magnitude = load_magnitudes(x + at);
     const auto over = hn::Gt(magnitude, last);
-    greater = hn::Add(greater, hn::VecFromMask(d, over));
+    greater = count_down(d, greater, over);
     count += store_lanes(magnitude, hn::AndNot(over, hn::Gt(magnitude, below)), found + count);
   }
   std::int32_t each[hn::MaxLanes(D32())];
@@ -381,7 +381,7 @@ void CountMarkedFrom(const std::uint32_t* rank, const std::uint64_t* marks, cons
       marks, n,
       [&](std::int64_t i, auto mask) HWY_ATTR {
         const auto r = hn::IfThenElse(hn::RebindMask(d, mask), hn::BitCast(d, hn::LoadU(DU32(), rank + i)), hn::Set(d, -1));
-        for (std::size_t b = 0; b < kBoundsAtOnce; ++b) found[b] = hn::Add(found[b], hn::VecFromMask(d, hn::Gt(r, last_below[b])));
+        for (std::size_t b = 0; b < kBoundsAtOnce; ++b) found[b] = count_down(d, found[b], hn::Gt(r, last_below[b]));
       },
       [&](std::int64_t i, bool marked) HWY_ATTR {
         for (std::size_t b = 0; b < kBoundsAtOnce; ++b) counts[b] += marked && rank[i] >= bounds[b] ? 1 : 0;

@@ -55,13 +55,13 @@ std::optional<double> TaskTwin::element(const Formula& f, const float* base, std
   }
   double merged = sum, divisor = std::abs(all_weights) < kNoDivisor ? 1 : all_weights;
   if (election_ == Election::kBySum) {
-    if (size > 0 && std::abs(sum) < 1e-9 * size) return std::nullopt;
-    const bool up = sum > 0 || (sum == 0 && zero_is_plus_);
+    if (std::abs(sum) < 1e-9 * size) return std::nullopt;
+    // Without a branch: signs look random, and so does who wins.
+    const double turn = std::copysign(1.0, sum == 0 && !zero_is_plus_ ? -1.0 : sum);
     merged = divisor = 0;
     for (std::size_t m = 0; m < kept.size(); ++m) {
       const double v = value(m);
-      // Without a branch: signs look random.
-      const bool wins = up ? v > 0 : v < 0;
+      const bool wins = turn * v > 0;
       merged += wins ? v : 0.0;
       divisor += wins ? (f.counts_winners ? 1.0 : f.weights[m]) : 0.0;
     }
