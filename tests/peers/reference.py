@@ -4,7 +4,7 @@ Written from the formulas; it shares no code with either program. Where methods 
 x - base rounded once to float32, as in both programs, so that all three rank the same numbers; elsewhere they are not rounded.
 """
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def jobs_of(recipe, names, layer_count):
 class Expected:
     value: np.ndarray           # float64
     largest: np.ndarray         # magnitude of the largest operand of each element
-    magnitude_tie: np.ndarray   # the element's fate hangs on the order of equal magnitudes at a cut
+    magnitude_tie: np.ndarray   # the element's fate hangs on the order of equal magnitudes at a cut, or on another rounding of mergekit
     sign_tie: np.ndarray        # ... or on the sign of a sum that is almost 0
 
 
@@ -295,6 +295,8 @@ def karcher(models, options):
         return undecided(np.zeros(x[0].size))
     u = sum(units) / len(units)
     u = units[0] if norm(u)[0] < tol else u / norm(u)
+    # A cosine so near 1 may be 1 in float32: mergekit then leaves that model out of the step, and another as near not.
+    unsure = any(1e-12 < 1 - float(unit @ u) < 16 * 2.0**-24 for unit in units)
     for _ in range(int(options("max_iter", 10))):
         tangent = np.zeros(u.size)
         for unit in units:
@@ -307,7 +309,8 @@ def karcher(models, options):
             break
         u = np.cos(size) * u + np.sin(size) * tangent / size
         u /= norm(u)
-    return undecided(lengths.mean() * u, *x)
+    expected = undecided(lengths.mean() * u, *x)
+    return replace(expected, magnitude_tie=np.ones(u.shape, bool)) if unsure else expected
 
 
 def model_stock(base, models, options, shape):

@@ -216,7 +216,8 @@ def merge_both(recipe, family, box):
 def test_float32(method, case, architecture, family, box, agreement):
     models = family(architecture)
     made = CASES[method][case](models.layers)
-    compare(made, models, *merge_both(made, models, box), agreement.row(method, case), bounds_of(method, case))
+    compare(made, models, *merge_both(made, models, box), agreement.row(method, case), bounds_of(method, case),
+            most_excluded=0.01 if method == "karcher" else 1e-3)  # norms of layers, whose angles float32 cannot tell from 0
 
 
 @pytest.mark.parametrize("architecture, dtype", [("phi", "float16"), ("llama", "bfloat16")])
