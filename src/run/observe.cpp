@@ -1,5 +1,7 @@
 #include "run/observe.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 
 #include "simd/gram.h"
@@ -9,16 +11,16 @@ namespace crucible {
 namespace {
 
 void add_to(Histogram& histogram, const float* x, const float* base, std::int64_t n) noexcept {
+  // Zeros have a bucket of their own behind the others: where they stand looks random, so nothing may branch on them.
+  std::array<std::uint32_t, Histogram::kBuckets + 1> counts{};
   for (std::int64_t i = 0; i < n; ++i) {
     const float y = base == nullptr ? x[i] : x[i] - base[i];
     const auto bits = std::bit_cast<std::uint32_t>(y) & 0x7FFFFFFFu;
-    if (bits == 0) {
-      ++histogram.zeros;
-      continue;
-    }
-    const int bucket = static_cast<int>(bits >> 23) - 127 - Histogram::kFirstExponent;
-    ++histogram.counts[static_cast<std::size_t>(std::clamp(bucket, 0, Histogram::kBuckets - 1))];
+    const int bucket = std::clamp(static_cast<int>(bits >> 23) - 127 - Histogram::kFirstExponent, 0, Histogram::kBuckets - 1);
+    ++counts[static_cast<std::size_t>(bits == 0 ? Histogram::kBuckets : bucket)];
   }
+  for (std::size_t k = 0; k < Histogram::kBuckets; ++k) histogram.counts[k] += counts[k];
+  histogram.zeros += counts.back();
 }
 
 // x + y in `room`: a model's values from its task vector, off by the rounding of that, which is none for near values of f16 or bf16.

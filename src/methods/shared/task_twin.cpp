@@ -44,44 +44,61 @@ TaskTwin::TaskTwin(const Audit& audit, const Design& design) : election_(design.
   if (has(table, "elect")) other([](Formula& f) { f.counts_winners = !f.counts_winners; });
 }
 
-std::optional<double> TaskTwin::element(const Formula& f, const float* base, std::span<const float* const> kept,
-                                        std::int64_t i) const noexcept {
-  const auto value = [&](std::size_t m) { return f.weights[m] * (f.restores_norm ? factors_[m] : 1.0) * static_cast<double>(kept[m][i]); };
-  double sum = 0, size = 0, all_weights = 0;
+void TaskTwin::see(const Formula& f, const float* base, std::span<const float* const> kept, std::int64_t i, std::int64_t n,
+                   const float* out, bool* agrees) const noexcept {
+  // Element by element, but in loops that hold no branch: signs look random, and so does who wins.
+  double sum[kSpotElems] = {}, size[kSpotElems] = {}, merged[kSpotElems] = {}, divisor[kSpotElems] = {};
+  double all_weights = 0, all_sizes = 0;
+  const auto scale_of = [&](std::size_t m) { return f.weights[m] * (f.restores_norm ? factors_[m] : 1.0); };
   for (std::size_t m = 0; m < kept.size(); ++m) {
-    sum += value(m);
-    size += std::abs(value(m));
-    all_weights += f.weights[m];
-  }
-  double merged = sum, divisor = std::abs(all_weights) < kNoDivisor ? 1 : all_weights;
-  if (election_ == Election::kBySum) {
-    if (std::abs(sum) < 1e-9 * size) return std::nullopt;
-    // Without a branch: signs look random, and so does who wins.
-    const double turn = std::copysign(1.0, sum == 0 && !zero_is_plus_ ? -1.0 : sum);
-    merged = divisor = 0;
-    for (std::size_t m = 0; m < kept.size(); ++m) {
-      const double v = value(m);
-      const bool wins = turn * v > 0;
-      merged += wins ? v : 0.0;
-      divisor += wins ? (f.counts_winners ? 1.0 : f.weights[m]) : 0.0;
+    const double scale = scale_of(m);
+    const float* x = kept[m] + i;
+    for (std::int64_t e = 0; e < n; ++e) {
+      const double v = scale * static_cast<double>(x[e]);
+      sum[e] += v;
+      size[e] += std::abs(v);
     }
+    all_weights += f.weights[m];
+    all_sizes += std::abs(f.weights[m]);
   }
-  double most = 0;
-  for (const double w : f.weights) most += std::abs(w);
-  if (f.normalize && most > 0 && std::abs(divisor) < 1e-7 * most && divisor != 0) return std::nullopt;
-  if (f.normalize && divisor != 0) merged /= divisor;
-  return static_cast<double>(base[i]) + f.lambda * merged;
-}
-
-bool TaskTwin::agrees(const Formula& f, const float* base, std::span<const float* const> kept, std::int64_t i, float out) const noexcept {
-  const auto expected = element(f, base, kept, i);
-  return !expected || rounds_to(*expected, std::abs(static_cast<double>(base[i])), out);
+  const bool elects = election_ == Election::kBySum;
+  if (elects) {
+    double side[kSpotElems];  // 1 or -1
+    for (std::int64_t e = 0; e < n; ++e) side[e] = std::copysign(1.0, sum[e] == 0 ? (zero_is_plus_ ? 1.0 : -1.0) : sum[e]);
+    for (std::size_t m = 0; m < kept.size(); ++m) {
+      const double scale = scale_of(m);
+      const double vote = f.counts_winners ? 1.0 : f.weights[m];
+      const float* x = kept[m] + i;
+      for (std::int64_t e = 0; e < n; ++e) {
+        const double v = side[e] * (scale * static_cast<double>(x[e]));
+        merged[e] += v > 0 ? v : 0.0;
+        divisor[e] += v > 0 ? vote : 0.0;
+      }
+    }
+    for (std::int64_t e = 0; e < n; ++e) merged[e] *= side[e];
+  } else {
+    std::copy_n(sum, n, merged);
+    std::fill_n(divisor, n, std::abs(all_weights) < kNoDivisor ? 1 : all_weights);
+  }
+  for (std::int64_t e = 0; e < n; ++e) {
+    const bool shares = f.normalize && divisor[e] != 0;
+    const bool tie = elects && std::abs(sum[e]) < 1e-9 * size[e];
+    const bool cancels = shares && std::abs(divisor[e]) < 1e-7 * all_sizes;
+    const double b = static_cast<double>(base[i + e]);
+    agrees[e] = tie | cancels | rounds_to(b + f.lambda * (merged[e] / (shares ? divisor[e] : 1.0)), std::abs(b), out[i + e]);
+  }
 }
 
 void TaskTwin::check(const Tile& tile, std::int64_t tensor_elems, const TileInputs& in, std::span<const float* const> kept,
                      std::span<const double> scales, const float* out, Measure& measure, Scratch& scratch, int slot) const noexcept {
-  spot_check(tile, tensor_elems, others_.size(), measure,
-             [&](std::size_t k, std::int64_t i) { return agrees(k == 0 ? plan_ : others_[k - 1], in.base, kept, i, out[i]); });
+  spot_check_blocks(
+      tile, tensor_elems, others_.size(), measure,
+      [&](std::int64_t at, std::int64_t n, bool* agrees) { see(plan_, in.base, kept, at, n, out, agrees); },
+      [&](std::size_t k, std::int64_t i) {
+        bool agrees = false;
+        see(others_[k], in.base, kept, i, 1, out, &agrees);
+        return agrees;
+      });
   float* survivors = scratch.floats(slot, tile.count);
   for_each_sample(tile.begin, tile.count, tensor_elems, [&](std::int64_t at, std::int64_t n) {
     for (std::size_t m = 0; m < kept.size(); ++m) {

@@ -2,7 +2,6 @@
 // with the parameters as the plan has them. Where the two differ, the twin tells which single change of a parameter explains it.
 #pragma once
 
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -33,10 +32,10 @@ class TaskTwin {
     bool restores_norm = false;
     bool counts_winners = false;
   };
-  // base + what is added; empty on a tie of the election, where the last bit of a sum decides.
-  std::optional<double> element(const Formula& formula, const float* base, std::span<const float* const> kept,
-                                std::int64_t i) const noexcept;
-  bool agrees(const Formula& formula, const float* base, std::span<const float* const> kept, std::int64_t i, float out) const noexcept;
+  // Is `out` base + what is added, for n elements (kSpotElems at most) from i on? Also where nothing can be said: on a tie of the election,
+  // where the last bit of a sum decides, and where weights cancel.
+  void see(const Formula& formula, const float* base, std::span<const float* const> kept, std::int64_t i, std::int64_t n, const float* out,
+           bool* agrees) const noexcept;
 
   Election election_;
   bool zero_is_plus_ = true;
