@@ -242,8 +242,12 @@ class FewVote {
     const D d;
     const V zero = hn::Zero(d);
     const V minus_zero = hn::Set(d, -0.0);
+    const float* const base = base_;
+    const bool zero_is_plus = c_.zero_is_plus;
+    const float* x[kHeld];
     V scale[kHeld], weight[kHeld], shares[kSets];
     for (std::size_t j = 0; j < kHeld; ++j) {
+      x[j] = x_[j];
       scale[j] = hn::Set(d, kBallot == Ballot::kScaled ? c_.scales[j] : 1.0);
       weight[j] = hn::Set(d, c_.weights[j]);
     }
@@ -251,11 +255,11 @@ class FewVote {
     V not_finite = zero;
     for (std::int64_t k = 0; k < m; k += lanes()) {
       V held[kHeld];
-      for (std::size_t j = 0; j < kHeld; ++j) held[j] = value_of<kBallot>(base_, x_[j], c_, scale[j], at + k);
+      for (std::size_t j = 0; j < kHeld; ++j) held[j] = value_of<kBallot>(base, x[j], c_, scale[j], at + k);
       V sum = held[0];
       for (std::size_t j = 1; j < kHeld; ++j) sum = hn::Add(sum, held[j]);
       not_finite = hn::MulAdd(sum, zero, not_finite);
-      const auto is_up = c_.zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
+      const auto is_up = zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
       up |= bits_of_mask(d, is_up) << k;
       // Turned by this sign, the winners are what lies above zero.
       const V turn = hn::IfThenZeroElse(is_up, minus_zero);
@@ -276,7 +280,7 @@ class FewVote {
         share = share_of<kModels>(wins, shares);
       }
       mixed = hn::Mul(hn::Xor(mixed, turn), share);
-      write_moved(base_ + at + k, mixed, out + k);
+      write_moved(base + at + k, mixed, out + k);
     }
     return hn::AllTrue(d, hn::Eq(not_finite, zero));
   }
