@@ -53,7 +53,7 @@ HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
-using D = hn::ScalableTag<double>;
+using D = hn::CappedTag<double, 8>;  // half as many lanes as a vector of floats, which divide a word of marks
 using DHalf = hn::Rebind<float, D>;
 using DCount = hn::RebindToSigned<D>;
 using V = hn::Vec<D>;
@@ -215,14 +215,13 @@ class FewVote {
   }
 
   static constexpr std::size_t kSets = std::size_t{1} << kModels;  // of winners
-  using F = hn::ScalableTag<float>;
   static std::int64_t lanes() { return static_cast<std::int64_t>(hn::Lanes(D())); }
-  static std::int64_t step() { return static_cast<std::int64_t>(hn::Lanes(F())); }
+  static std::int64_t step() { return static_cast<std::int64_t>(hn::Lanes(DFloat())); }
 
   HWY_INLINE std::uint64_t marks_of(std::int64_t at) const { return c_.marks == nullptr ? ~std::uint64_t{0} : c_.marks[at / kWord]; }
 
   HWY_INLINE void see_signs(std::int64_t at, std::int64_t m, Signs* signs) const {
-    const F f;
+    const DFloat f;
     for (std::size_t j = 0; j < kHeld; ++j) {
       if (kBallot == Ballot::kScaled && c_.scales[j] == 0) continue;
       for (std::int64_t k = 0; k < m; k += step()) {
