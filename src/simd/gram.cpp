@@ -10,38 +10,71 @@
 #include "simd/lane_sum-inl.h"
 #include "simd/ops.h"
 
-// Plain loops, which the compiler vectorizes for the level of the enclosing region.
+// Plain loops, which the compiler vectorizes for the level of the enclosing region, where it does so well.
 HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr std::int64_t kGramBlock = 1024;  // elements of every input that stay in the first cache level while all pairs are formed
 constexpr std::int64_t kSumBlock = 256;    // elements whose f64 intermediates stay there
 
 HWY_INLINE double wide(float x) { return static_cast<double>(x); }
 
-// The three sums of two vectors over one block, each in the order of lane_sum: the base is subtracted once for all of them.
+// The three sums of two vectors over one block, each in the order of lane_sum: the base (if kBase) is subtracted once for all of them.
+template <bool kBase>
 HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float* x1, double* HWY_RESTRICT gram, std::int64_t n) {
-  double lanes[3][kLanes] = {};
-  const auto see = [&](std::int64_t i, int k) HWY_ATTR {
-    const double y0 = wide(x0[i]) - wide(base[i]);
-    const double y1 = wide(x1[i]) - wide(base[i]);
+  using D = hn::CappedTag<double, 8>;
+  const D d;
+  const hn::Rebind<float, D> df;
+  using V = hn::Vec<D>;
+  constexpr std::size_t kWidth = hn::MaxLanes(D());
+  constexpr std::size_t kVectors = kLanes / kWidth;
+  V sums[3][kVectors];
+  for (auto& sum : sums) {
+    for (V& lane : sum) lane = hn::Zero(d);
+  }
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const std::int64_t at = i + static_cast<std::int64_t>(v * kWidth);
+      V y0 = hn::PromoteTo(d, hn::LoadU(df, x0 + at));
+      V y1 = hn::PromoteTo(d, hn::LoadU(df, x1 + at));
+      if constexpr (kBase) {
+        const V b = hn::PromoteTo(d, hn::LoadU(df, base + at));
+        y0 = hn::Sub(y0, b);
+        y1 = hn::Sub(y1, b);
+      }
+      sums[0][v] = hn::Add(sums[0][v], hn::Mul(y0, y0));
+      sums[1][v] = hn::Add(sums[1][v], hn::Mul(y1, y0));
+      sums[2][v] = hn::Add(sums[2][v], hn::Mul(y1, y1));
+    }
+  }
+  double lanes[3][kLanes];
+  for (std::size_t pair = 0; pair < 3; ++pair) {
+    for (std::size_t v = 0; v < kVectors; ++v) hn::StoreU(sums[pair][v], d, lanes[pair] + v * kWidth);
+  }
+  for (int k = 0; i < n; ++i, ++k) {
+    const double b = kBase ? wide(base[i]) : 0.0;
+    const double y0 = kBase ? wide(x0[i]) - b : wide(x0[i]);
+    const double y1 = kBase ? wide(x1[i]) - b : wide(x1[i]);
     lanes[0][k] += y0 * y0;
     lanes[1][k] += y1 * y0;
     lanes[2][k] += y1 * y1;
-  };
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int k = 0; k < kLanes; ++k) see(i + k, k);
   }
-  for (int k = 0; i + k < n; ++k) see(i + k, k);
   for (int pair = 0; pair < 3; ++pair) gram[pair] += add_lanes(lanes[pair]);
 }
 
 void AddGram(const float* base, const float* const* x, std::int64_t vectors, double* HWY_RESTRICT gram, std::int64_t n) {
-  if (vectors == 2 && base != nullptr) {
+  if (vectors == 2) {
     for (std::int64_t at = 0; at < n; at += kGramBlock) {
-      add_gram_of_two(base + at, x[0] + at, x[1] + at, gram, n - at < kGramBlock ? n - at : kGramBlock);
+      const std::int64_t m = n - at < kGramBlock ? n - at : kGramBlock;
+      if (base != nullptr) {
+        add_gram_of_two<true>(base + at, x[0] + at, x[1] + at, gram, m);
+      } else {
+        add_gram_of_two<false>(nullptr, x[0] + at, x[1] + at, gram, m);
+      }
     }
     return;
   }
