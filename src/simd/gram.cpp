@@ -15,8 +15,6 @@ HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 constexpr std::int64_t kGramBlock = 1024;  // elements of every input that stay in the first cache level while all pairs are formed
 constexpr std::int64_t kSumBlock = 256;    // elements whose f64 intermediates stay there
 
@@ -25,24 +23,20 @@ HWY_INLINE double wide(float x) { return static_cast<double>(x); }
 // The three sums of two vectors over one block, each in the order of lane_sum: the base (if kBase) is subtracted once for all of them.
 template <bool kBase>
 HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float* x1, double* HWY_RESTRICT gram, std::int64_t n) {
-  using D = hn::CappedTag<double, 8>;
-  const D d;
-  const hn::Rebind<float, D> df;
-  using V = hn::Vec<D>;
-  constexpr std::size_t kWidth = hn::MaxLanes(D());
-  constexpr std::size_t kVectors = kLanes / kWidth;
-  V sums[3][kVectors];
+  const DSum d;
+  using V = hn::Vec<DSum>;
+  V sums[3][kSumVectors];
   for (auto& sum : sums) {
     for (V& lane : sum) lane = hn::Zero(d);
   }
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (std::size_t v = 0; v < kVectors; ++v) {
-      const std::int64_t at = i + static_cast<std::int64_t>(v * kWidth);
-      V y0 = hn::PromoteTo(d, hn::LoadU(df, x0 + at));
-      V y1 = hn::PromoteTo(d, hn::LoadU(df, x1 + at));
+    for (std::size_t v = 0; v < kSumVectors; ++v) {
+      const std::int64_t at = i + static_cast<std::int64_t>(v * kSumWidth);
+      V y0 = load_wide(x0 + at);
+      V y1 = load_wide(x1 + at);
       if constexpr (kBase) {
-        const V b = hn::PromoteTo(d, hn::LoadU(df, base + at));
+        const V b = load_wide(base + at);
         y0 = hn::Sub(y0, b);
         y1 = hn::Sub(y1, b);
       }
@@ -53,12 +47,12 @@ HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float*
   }
   double lanes[3][kLanes];
   for (std::size_t pair = 0; pair < 3; ++pair) {
-    for (std::size_t v = 0; v < kVectors; ++v) hn::StoreU(sums[pair][v], d, lanes[pair] + v * kWidth);
+    for (std::size_t v = 0; v < kSumVectors; ++v) hn::StoreU(sums[pair][v], d, lanes[pair] + v * kSumWidth);
   }
   for (int k = 0; i < n; ++i, ++k) {
     const double b = kBase ? wide(base[i]) : 0.0;
-    const double y0 = kBase ? wide(x0[i]) - b : wide(x0[i]);
-    const double y1 = kBase ? wide(x1[i]) - b : wide(x1[i]);
+    const double y0 = wide(x0[i]) - b;
+    const double y1 = wide(x1[i]) - b;
     lanes[0][k] += y0 * y0;
     lanes[1][k] += y1 * y0;
     lanes[2][k] += y1 * y1;

@@ -6,6 +6,7 @@
 #define CRUCIBLE_SIMD_LANE_SUM_INL_H
 #endif
 
+#include <cstddef>
 #include <cstdint>
 
 #include <hwy/highway.h>
@@ -14,7 +15,15 @@ HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
+namespace hn = hwy::HWY_NAMESPACE;
+
 constexpr int kLanes = 16;  // f64 lanes of every sum
+
+// The lanes as vectors, for loops that are written in these.
+using DSum = hn::CappedTag<double, 8>;
+constexpr std::size_t kSumWidth = hn::MaxLanes(DSum());
+constexpr std::size_t kSumVectors = kLanes / kSumWidth;
+HWY_INLINE hn::Vec<DSum> load_wide(const float* x) { return hn::PromoteTo(DSum(), hn::LoadU(hn::Rebind<float, DSum>(), x)); }
 
 inline double add_lanes(const double* lanes) {
   double half[8];

@@ -40,6 +40,15 @@ HWY_INLINE hn::Vec<D> count_down(D d, hn::Vec<D> count, M mask) {
   return hn::Add(count, hn::VecFromMask(d, mask));
 }
 
+// How often all lanes were counted down from 0.
+HWY_INLINE std::int64_t times_counted(hn::Vec<D32> count) {
+  std::int32_t each[hn::MaxLanes(D32())];
+  hn::StoreU(count, D32(), each);
+  std::int64_t times = 0;
+  for (std::int64_t k = 0; k < lane_count(); ++k) times -= each[k];
+  return times;
+}
+
 template <typename D, typename M>
 HWY_INLINE std::uint64_t bits_of_mask(D d, M mask) {
   std::uint8_t bytes[8] = {};

@@ -160,10 +160,7 @@ void CountRanks(const float* x, const std::uint32_t* elems, std::uint32_t* HWY_R
   }
   for (; at < whole; at += lanes) see(at);
   for (std::size_t e = 0; e < kRanksAtOnce; ++e) {
-    std::int32_t each[hn::MaxLanes(D32())];
-    hn::StoreU(below[e], d, each);
-    std::uint32_t rank = 0;
-    for (std::int64_t k = 0; k < lanes; ++k) rank -= static_cast<std::uint32_t>(each[k]);
+    auto rank = static_cast<std::uint32_t>(times_counted(below[e]));
     const std::uint32_t mine = magnitude_of(x[elems[e]]);
     for (std::int64_t i = whole; i < n; ++i) {
       const std::uint32_t other = magnitude_of(x[i]);

@@ -69,37 +69,32 @@ void KeepMarked(const float* x, const std::uint64_t* marks, float* HWY_RESTRICT 
       [&](std::int64_t i, bool marked) HWY_ATTR { kept[i] = marked ? x[i] : 0.0f; });
 }
 
-using DSum = hn::CappedTag<double, 8>;
-HWY_INLINE hn::Vec<DSum> load_wide(const float* x) { return hn::PromoteTo(DSum(), hn::LoadU(hn::Rebind<float, DSum>(), x)); }
-
 // The sums of all terms and of the marked ones: of vector(i) for DSum's elements from i on, and of one(i) past the last whole word.
 template <typename Vector, typename One>
 HWY_INLINE MarkedNorms sum_terms(const std::uint64_t* marks, std::int64_t n, const Vector& vector, const One& one) {
   const DSum d;
   const hn::RebindToUnsigned<DSum> du;
   using V = hn::Vec<DSum>;
-  constexpr std::size_t kWidth = hn::MaxLanes(DSum());
-  constexpr std::size_t kVectors = kLanes / kWidth;
-  V all[kVectors];
-  V marked[kVectors];
-  for (std::size_t v = 0; v < kVectors; ++v) all[v] = marked[v] = hn::Zero(d);
+  V all[kSumVectors];
+  V marked[kSumVectors];
+  for (std::size_t v = 0; v < kSumVectors; ++v) all[v] = marked[v] = hn::Zero(d);
   const auto lane_bit = hn::Shl(hn::Set(du, 1), hn::Iota(du, 0));
   std::int64_t at = 0;
   for (; at + kWord <= n; at += kWord) {
     for (int part = 0; part < kWord; part += kLanes) {
       const auto word = hn::Set(du, marks[at / kWord] >> part);
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        const V term = vector(at + part + static_cast<std::int64_t>(v * kWidth));
-        const auto mask = hn::RebindMask(d, hn::TestBit(hn::ShiftRightSame(word, static_cast<int>(v * kWidth)), lane_bit));
+      for (std::size_t v = 0; v < kSumVectors; ++v) {
+        const V term = vector(at + part + static_cast<std::int64_t>(v * kSumWidth));
+        const auto mask = hn::RebindMask(d, hn::TestBit(hn::ShiftRightSame(word, static_cast<int>(v * kSumWidth)), lane_bit));
         all[v] = hn::Add(all[v], term);
         marked[v] = hn::Add(marked[v], hn::IfThenElseZero(mask, term));
       }
     }
   }
   double lanes[2][kLanes];
-  for (std::size_t v = 0; v < kVectors; ++v) {
-    hn::StoreU(all[v], d, lanes[0] + v * kWidth);
-    hn::StoreU(marked[v], d, lanes[1] + v * kWidth);
+  for (std::size_t v = 0; v < kSumVectors; ++v) {
+    hn::StoreU(all[v], d, lanes[0] + v * kSumWidth);
+    hn::StoreU(marked[v], d, lanes[1] + v * kSumWidth);
   }
   for (; at < n; ++at) {
     const double term = one(at);
@@ -254,9 +249,7 @@ std::int64_t CountMagnitude(const float* x, std::uint32_t magnitude, std::int64_
     const std::int64_t end = std::min(n, i + kCounted);
     auto equal = hn::Zero(d);
     for (; i + lanes <= end; i += lanes) equal = count_down(d, equal, hn::Eq(load_magnitudes(x + i), wanted));
-    std::int32_t each[hn::MaxLanes(D32())];
-    hn::StoreU(equal, d, each);
-    for (std::int64_t k = 0; k < lanes; ++k) count -= each[k];
+    count += times_counted(equal);
   }
   for (; i < n; ++i) count += magnitude_of(x[i]) == magnitude ? 1 : 0;
   return count;
@@ -298,10 +291,7 @@ std::int64_t PickMagnitudes(const float* x, std::uint32_t low, std::uint32_t hig
     greater = count_down(d, greater, over);
     count += store_lanes(magnitude, hn::AndNot(over, hn::Gt(magnitude, below)), found + count);
   }
-  std::int32_t each[hn::MaxLanes(D32())];
-  hn::StoreU(greater, d, each);
-  above = 0;
-  for (std::int64_t k = 0; k < lanes; ++k) above -= each[k];
+  above = times_counted(greater);
   for (; at < n; ++at) {
     const std::uint32_t magnitude = magnitude_of(x[at]);
     if (magnitude >= low && magnitude <= high) found[count++] = magnitude;
@@ -387,9 +377,7 @@ void CountMarkedFrom(const std::uint32_t* rank, const std::uint64_t* marks, cons
         for (std::size_t b = 0; b < kBoundsAtOnce; ++b) counts[b] += marked && rank[i] >= bounds[b] ? 1 : 0;
       });
   for (std::size_t b = 0; b < kBoundsAtOnce; ++b) {
-    std::int32_t each[hn::MaxLanes(D32())];
-    hn::StoreU(found[b], d, each);
-    for (std::int64_t k = 0; k < lane_count(); ++k) counts[b] -= each[k];
+    counts[b] += times_counted(found[b]);
   }
 }
 

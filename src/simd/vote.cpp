@@ -59,10 +59,12 @@ using DCount = hn::RebindToSigned<D>;
 using V = hn::Vec<D>;
 
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
+// Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
+constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
 
 HWY_INLINE double wide(float v) { return static_cast<double>(v); }
 
-// One element, for the few past the last full vector.
+// One element: for the few past the last full vector, and for what is not finite.
 template <Ballot kBallot>
 HWY_INLINE float vote_one(float base, const float* const* x, std::int64_t models, const VoteCall& c, std::int64_t i) {
   const bool marked = c.marks == nullptr || (c.marks[i / kWord] >> (i % kWord) & 1) != 0;
@@ -140,8 +142,6 @@ template <Ballot kBallot, int kModels>
 class FewVote {
  public:
   static constexpr auto kHeld = static_cast<std::size_t>(kModels);
-  // Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
-  static constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
   // A product by a smaller scale may be 0 where its factors are not.
   static constexpr double kSmallestScale = 0x1p-600;
 
@@ -303,7 +303,7 @@ HWY_INLINE void vote_many(const float* base, const float* const* x, std::int64_t
   double mixed_of[kBlock];
   double weights_of[kBlock];
   std::int64_t i = 0;
-  while (!FewVote<kBallot, 1>::kEmulated && i + lanes <= n) {
+  while (!kEmulated && i + lanes <= n) {
     const std::int64_t block = std::min(kBlock, (n - i) / lanes * lanes);
     for (std::int64_t k = 0; k < block; k += lanes) {
       const auto value = [&](std::int64_t j) HWY_ATTR {
