@@ -8,6 +8,7 @@
 #include "simd/convert.h"
 #include "simd/ops.h"
 #include "simd/random.h"
+#include "simd/softmax.h"
 #include "simd/vote.h"
 
 namespace {
@@ -105,6 +106,22 @@ void elect_two(benchmark::State& state) {
   items(state);
 }
 BENCHMARK(elect_two);
+
+// Rows of 2048 elements, near each other.
+void divergence_of_near_rows(benchmark::State& state) {
+  constexpr std::int64_t kRow = 2048;
+  std::vector<float> y = normal_like(1), x = normal_like(2);
+  for (std::size_t i = 0; i < x.size(); ++i) y[i] *= 20, x[i] += y[i];
+  for (auto _ : state) {
+    for (std::int64_t row = 0; row < kElems; row += kRow) {
+      crucible::simd::NearDivergence near = crucible::simd::near_divergence(x.data() + row, y.data() + row, 1e-8, kRow);
+      if (!near.valid) state.SkipWithError("not near");
+      benchmark::DoNotOptimize(near);
+    }
+  }
+  items(state);
+}
+BENCHMARK(divergence_of_near_rows);
 
 void random_numbers(benchmark::State& state) {
   std::vector<std::uint16_t> y(kElems);

@@ -111,13 +111,16 @@ class ArceeFusionKernel final : public Kernel {
     return Next::kMap;
   }
 
-  void map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch& scratch) noexcept override {
+  void map(const Tile& tile, const TileInputs& in, float* out, Measure&, Scratch&) noexcept override {
     std::int64_t taken = tile.count;
     if (peak_ == 0) {
       std::memcpy(out, in.models[0], static_cast<std::size_t>(tile.count) * sizeof(float));
       if (simd::sum_square_difference(in.models[0], in.base, tile.count) > 0) differs_.store(true, std::memory_order_relaxed);
     } else {
-      taken = simd::take_from(scores(tile, in, scratch), limit_, in.models[0], in.base, out, tile.count);
+      taken = 0;
+      for_each_row(tile, [&](std::size_t row, std::int64_t from, std::int64_t n) {
+        taken += simd::take_far(in.models[0] + from, in.base + from, factor(row), limit_, out + from, n);
+      });
     }
     taken_.fetch_add(taken, std::memory_order_relaxed);
   }
@@ -250,11 +253,14 @@ class ArceeFusionKernel final : public Kernel {
     }
   }
 
+  // What the distances of a row are multiplied by.
+  double factor(std::size_t row) const noexcept { return divergences_[row] * scale_; }
+
   // The scores of a tile, times scale_.
   const float* scores(const Tile& tile, const TileInputs& in, Scratch& scratch) const noexcept {
     float* out = scratch.floats(kScoreSlot, tile.count);
     for_each_row(tile, [&](std::size_t row, std::int64_t from, std::int64_t n) {
-      simd::scaled_distance(in.models[0] + from, in.base + from, divergences_[row] * scale_, out + from, n);
+      simd::scaled_distance(in.models[0] + from, in.base + from, factor(row), out + from, n);
     });
     return out;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "simd/targets.h"
 #undef HWY_TARGET_INCLUDE
@@ -26,7 +27,7 @@ constexpr int kLanes = 16;
 HWY_INLINE double wide(float v) { return static_cast<double>(v); }
 template <typename T>
 HWY_INLINE T absolute(T v) {
-  return v < 0 ? -v : v;
+  return std::abs(v);
 }
 
 void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT out, std::int64_t n) {
@@ -135,13 +136,21 @@ void Spread(const float* const* x, std::int64_t models, float* HWY_RESTRICT out,
   }
 }
 
-void ScaledDistance(const float* x, const float* y, double factor, float* HWY_RESTRICT out, std::int64_t n) {
+// Calls use(score), where score(i) is the scaled distance of an element.
+template <typename Use>
+HWY_INLINE void with_scores(const float* x, const float* y, double factor, const Use& use) {
   if (factor >= 0x1p-100 && factor <= 0x1p+100) {
     const auto narrow = static_cast<float>(factor);
-    for (std::int64_t i = 0; i < n; ++i) out[i] = narrow * absolute(x[i] - y[i]);
+    use([=](std::int64_t i) HWY_ATTR { return narrow * absolute(x[i] - y[i]); });
   } else {
-    for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(factor * absolute(wide(x[i]) - wide(y[i])));
+    use([=](std::int64_t i) HWY_ATTR { return static_cast<float>(factor * absolute(wide(x[i]) - wide(y[i]))); });
   }
+}
+
+void ScaledDistance(const float* x, const float* y, double factor, float* HWY_RESTRICT out, std::int64_t n) {
+  with_scores(x, y, factor, [=](const auto& score) HWY_ATTR {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = score(i);
+  });
 }
 
 double LargestDistance(const float* x, const float* y, std::int64_t n) {
@@ -158,14 +167,21 @@ double LargestDistance(const float* x, const float* y, std::int64_t n) {
   return *std::max_element(lanes, lanes + kLanes);
 }
 
-std::int64_t TakeFrom(const float* score, double limit, const float* x, const float* y, float* HWY_RESTRICT out, std::int64_t n) {
-  std::int64_t left = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const bool below = wide(score[i]) < limit;
-    out[i] = below ? y[i] : x[i];
-    left += below ? 1 : 0;
-  }
-  return n - left;
+std::int64_t TakeFar(const float* x, const float* y, double factor, float limit, float* HWY_RESTRICT out, std::int64_t n) {
+  std::int64_t taken = 0;
+  with_scores(x, y, factor, [&, out, limit](const auto& score) HWY_ATTR {
+    for (std::int64_t at = 0; at < n; at += kBlock) {
+      const std::int64_t end = std::min(n, at + kBlock);
+      std::int32_t left = 0;
+      for (std::int64_t i = at; i < end; ++i) {
+        const bool below = score(i) < limit;
+        out[i] = below ? y[i] : x[i];
+        left += below ? 1 : 0;
+      }
+      taken += end - at - left;
+    }
+  });
+  return taken;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -181,7 +197,7 @@ HWY_EXPORT(CountActive);
 HWY_EXPORT(Spread);
 HWY_EXPORT(ScaledDistance);
 HWY_EXPORT(LargestDistance);
-HWY_EXPORT(TakeFrom);
+HWY_EXPORT(TakeFar);
 
 void near_swap(const float* base, const float* x, double t, float* out, std::int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(NearSwap)(base, x, t, out, n);
@@ -201,8 +217,11 @@ void scaled_distance(const float* x, const float* y, double factor, float* out, 
   HWY_DYNAMIC_DISPATCH(ScaledDistance)(x, y, factor, out, n);
 }
 double largest_distance(const float* x, const float* y, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(LargestDistance)(x, y, n); }
-std::int64_t take_from(const float* score, double limit, const float* x, const float* y, float* out, std::int64_t n) noexcept {
-  return HWY_DYNAMIC_DISPATCH(TakeFrom)(score, limit, x, y, out, n);
+std::int64_t take_far(const float* x, const float* y, double factor, double limit, float* out, std::int64_t n) noexcept {
+  // The first f32 that is not below the limit: scores are f32.
+  auto least = static_cast<float>(limit);
+  if (static_cast<double>(least) < limit) least = std::nextafter(least, std::numeric_limits<float>::infinity());
+  return HWY_DYNAMIC_DISPATCH(TakeFar)(x, y, factor, least, out, n);
 }
 
 }  // namespace crucible::simd

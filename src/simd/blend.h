@@ -27,7 +27,7 @@ void spread(std::span<const float* const> x, float* out, std::int64_t n) noexcep
 void scaled_distance(const float* x, const float* y, double factor, float* out, std::int64_t n) noexcept;
 // The largest |x - y|, in f64; NaN counts as 0.
 double largest_distance(const float* x, const float* y, std::int64_t n) noexcept;
-// out = y where score < limit, else x (where the score is NaN too). Returns how many x were taken.
-std::int64_t take_from(const float* score, double limit, const float* x, const float* y, float* out, std::int64_t n) noexcept;
+// out = x where the scaled distance of an element is at least the limit, or NaN, y elsewhere. Returns how many x were taken.
+std::int64_t take_far(const float* x, const float* y, double factor, double limit, float* out, std::int64_t n) noexcept;
 
 }  // namespace crucible::simd

@@ -176,19 +176,135 @@ double Divergence(const double* e, double e_sum, const double* f, double f_sum, 
   return add_lanes(lanes);
 }
 
-// exp of x in [-16, 16] in f32, to about 1 unit in the last place; any number, but no trap, elsewhere.
-HWY_INLINE float exp_f32(float x) {
+// Rows of f32 that are near each other, in vectors of no more lanes than a sum has.
+using DRow = hn::CappedTag<float, kLanes>;
+using VRow = hn::Vec<DRow>;
+constexpr std::size_t kRowWidth = hn::MaxLanes(DRow());
+constexpr std::size_t kRowVectors = kLanes / kRowWidth;
+
+HWY_INLINE VRow row_of(float v) { return hn::Set(DRow(), v); }
+
+// Horner's form of a polynomial, the coefficient of the highest power last.
+HWY_INLINE VRow polynomial(VRow, float last) { return row_of(last); }
+template <typename... Rest>
+HWY_INLINE VRow polynomial(VRow x, float first, Rest... rest) {
+  return hn::Add(row_of(first), hn::Mul(x, polynomial(x, rest...)));
+}
+
+// exp of x in [-16, 16], to about 1 unit in the last place; any number, but no trap, elsewhere.
+HWY_INLINE VRow exp_of_row(VRow x) {
+  const DRow d;
+  const hn::RebindToUnsigned<DRow> bits;
   constexpr float kLog2E = 0x1.715476p+0f;
   constexpr float kHigh = 0x1.62e4p-1f;  // ln 2 in two parts: the first has 9 zero bits at its end
   constexpr float kLow = 0x1.7f7d1cp-20f;
-  constexpr float kToInteger = 0x1.8p+23f;
-  const float shifted = x * kLog2E + kToInteger;
-  const float k = shifted - kToInteger;
-  const float r = (x - k * kHigh) - k * kLow;  // |r| <= ln 2 / 2
-  const float p = 0.5f + r * (0x1.555556p-3f + r * (0x1.555556p-5f + r * (0x1.111112p-7f + r * 0x1.6c16c2p-10f)));
-  const float e = 1.0f + (r + r * r * p);
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(e) + (std::bit_cast<std::uint32_t>(shifted) << 23));
+  const VRow to_integer = row_of(0x1.8p+23f);
+  const VRow shifted = hn::Add(hn::Mul(x, row_of(kLog2E)), to_integer);
+  const VRow k = hn::Sub(shifted, to_integer);
+  const VRow r = hn::Sub(hn::Sub(x, hn::Mul(k, row_of(kHigh))), hn::Mul(k, row_of(kLow)));  // |r| <= ln 2 / 2
+  const VRow p = polynomial(r, 0.5f, 0x1.555556p-3f, 0x1.555556p-5f, 0x1.111112p-7f, 0x1.6c16c2p-10f);
+  const VRow e = hn::Add(row_of(1.0f), hn::Add(r, hn::Mul(hn::Mul(r, r), p)));
+  return hn::BitCast(d, hn::Add(hn::BitCast(bits, e), hn::ShiftLeft<23>(hn::BitCast(bits, shifted))));
 }
+
+// exp of x in [-1/4, 1/4], to about 1 unit in the last place: 1 + x times a polynomial fitted to (exp(x) - 1) / x, to 2^-25.
+HWY_INLINE VRow exp_of_small_row(VRow x) {
+  return hn::Add(row_of(1.0f), hn::Mul(x, polynomial(x, 1.0f, 0x1.ffff8ep-2f, 0x1.555534p-3f, 0x1.563924p-5f, 0x1.119336p-7f)));
+}
+
+// The sums over a pair of rows x and y that lie near each other, with w = exp(y) and d = x - y.
+class NearSums {
+ public:
+  NearSums() {
+    for (auto* sum : {weight_, moved_, curve_, d_, tail_}) std::fill(sum, sum + kSumVectors, hn::Zero(DSum()));
+  }
+
+  // m elements, a multiple of kLanes.
+  HWY_INLINE void add(const float* x, const float* y, std::int64_t m) {
+    constexpr float kSmallDistance = 0x1p-6f;
+    constexpr float kSmall = 0x1p-2f;
+    const DRow f;
+    VRow far = hn::Zero(f), large = hn::Zero(f);
+    for (std::int64_t i = 0; i < m; i += kRowStep) {
+      const VRow at_y = hn::LoadU(f, y + i);
+      far = hn::Max(far, hn::Abs(hn::Sub(hn::LoadU(f, x + i), at_y)));
+      large = hn::Max(large, hn::Abs(at_y));
+    }
+    const float far_here = largest_lane(far), large_here = largest_lane(large);
+    // A NaN is in the sums, whichever way they are taken.
+    if (far_here <= kSmallDistance && large_here <= kSmall) {
+      add_terms<true>(x, y, m);
+    } else {
+      add_terms<false>(x, y, m);
+    }
+    furthest = std::max(furthest, far_here);
+    largest = std::max(largest, large_here);
+  }
+
+  float furthest = 0;                                  // |d|
+  float largest = 0;                                   // |y|
+  double weight() const { return total_of(weight_); }  // of w
+  double moved() const { return total_of(moved_); }    // of w (exp(d) - 1)
+  double curve() const { return total_of(curve_); }    // of w (d exp(d) - (exp(d) - 1))
+  double distance() const { return total_of(d_); }     // of d
+  double tail() const { return total_of(tail_); }      // of exp(d) - 1 - d
+
+ private:
+  using VSum = hn::Vec<DSum>;
+  static constexpr auto kRowStep = static_cast<std::int64_t>(kRowWidth);
+
+  static float largest_lane(VRow lanes) {
+    float each[kRowWidth];
+    hn::StoreU(lanes, DRow(), each);
+    return *std::max_element(each, each + kRowWidth);
+  }
+  static double total_of(const VSum* sum) {
+    double lanes[kLanes];
+    for (std::size_t v = 0; v < kSumVectors; ++v) hn::StoreU(sum[v], DSum(), lanes + v * kSumWidth);
+    return add_lanes(lanes);
+  }
+  // The lanes of v to those of a sum that stand behind `at` vectors of them.
+  static HWY_INLINE void add_to(VSum* sum, std::size_t at, VRow v) {
+    float each[kRowWidth];
+    hn::StoreU(v, DRow(), each);
+    for (std::size_t k = 0; k < kRowWidth; k += kSumWidth) {
+      VSum& lane = sum[(at * kRowWidth + k) / kSumWidth];
+      lane = hn::Add(lane, load_wide(each + k));
+    }
+  }
+
+  template <bool kSmall>
+  HWY_INLINE void add_terms(const float* x, const float* y, std::int64_t m) {
+    const DRow f;
+    // These two only count times the floor: f32 holds enough of their part of a block.
+    VRow distances[kRowVectors], tails[kRowVectors];
+    for (std::size_t v = 0; v < kRowVectors; ++v) distances[v] = tails[v] = hn::Zero(f);
+    for (std::int64_t i = 0; i < m; i += kLanes) {
+      for (std::size_t v = 0; v < kRowVectors; ++v) {
+        const std::int64_t k = i + static_cast<std::int64_t>(v * kRowWidth);
+        const VRow at_y = hn::LoadU(f, y + k);
+        const VRow d = hn::Sub(hn::LoadU(f, x + k), at_y);
+        const VRow w = kSmall ? exp_of_small_row(at_y) : exp_of_row(at_y);
+        // (exp(d) - 1 - d) / d^2, to 2^-24.
+        const VRow q = kSmall ? polynomial(d, 0.5f, 0x1.555622p-3f, 0x1.555556p-5f)
+                              : polynomial(d, 0.5f, 0x1.555534p-3f, 0x1.555668p-5f, 0x1.119336p-7f, 0x1.6ac69ap-10f);
+        const VRow tail = hn::Mul(hn::Mul(d, d), q);
+        const VRow grown = hn::Add(d, tail);  // exp(d) - 1
+        add_to(weight_, v, w);
+        add_to(moved_, v, hn::Mul(w, grown));
+        add_to(curve_, v, hn::Mul(w, hn::Sub(hn::Mul(d, grown), tail)));
+        distances[v] = hn::Add(distances[v], d);
+        tails[v] = hn::Add(tails[v], tail);
+      }
+    }
+    for (std::size_t v = 0; v < kRowVectors; ++v) {
+      add_to(d_, v, distances[v]);
+      add_to(tail_, v, tails[v]);
+    }
+  }
+
+  VSum weight_[kSumVectors], moved_[kSumVectors], curve_[kSumVectors], d_[kSumVectors], tail_[kSumVectors];
+};
 
 // s - ln(1 + s) for s > -1.
 HWY_INLINE double log_defect(double s) {
@@ -214,45 +330,30 @@ void NearDivergenceOf(const float* x, const float* y, double floor, std::int64_t
   constexpr float kLargest = 16.0f;
   constexpr double kFloorShare = 0x1p-11;  // of the smallest q at most
   constexpr double kLeast = 0.125;         // of the divergence, of what it would be without the part that is constant
-  double sums[3][kLanes] = {};             // of w, w (exp(d) - 1), w (d exp(d) - (exp(d) - 1))
-  double plain[2][kLanes] = {};            // of d, exp(d) - 1 - d
-  float furthest = 0;
-  float largest = 0;
-  for (std::int64_t at = 0; at < n; at += kBlock) {
-    const std::int64_t m = std::min(n - at, kBlock);
-    float terms[3][kBlock];
-    float d[kBlock];
-    float tail[kBlock];
-    for (std::int64_t k = 0; k < m; ++k) {
-      const float w = exp_f32(y[at + k]);
-      const float t = x[at + k] - y[at + k];
-      d[k] = t;
-      tail[k] =
-          t * t * (0.5f + t * (0x1.555556p-3f + t * (0x1.555556p-5f + t * (0x1.111112p-7f + t * (0x1.6c16c2p-10f + t * 0x1.a01a02p-13f)))));
-      const float grown = t + tail[k];  // exp(d) - 1
-      terms[0][k] = w;
-      terms[1][k] = w * grown;
-      terms[2][k] = w * (t * grown - tail[k]);
-    }
-    for (int j = 0; j < 3; ++j) add_to_lanes(terms[j], m, sums[j]);
-    add_to_lanes(d, m, plain[0]);
-    add_to_lanes(tail, m, plain[1]);
-    const auto size = [](float v) HWY_ATTR { return v < 0 ? -v : v; };
-    furthest = std::max(furthest, size(extreme(d, m, 0.0f, [&](float u, float v) HWY_ATTR { return size(u) > size(v); })));
-    largest = std::max(largest, size(extreme(y + at, m, 0.0f, [&](float u, float v) HWY_ATTR { return size(u) > size(v); })));
+  NearSums sums;
+  const std::int64_t whole = n / kLanes * kLanes;
+  for (std::int64_t at = 0; at < whole; at += kBlock) sums.add(x + at, y + at, std::min(kBlock, whole - at));
+  double beyond = 0;  // elements beyond the row: they weigh exactly 1 and move by 0
+  if (whole < n) {
+    float rest[2][kLanes] = {};
+    std::copy(x + whole, x + n, rest[0]);
+    std::copy(y + whole, y + n, rest[1]);
+    sums.add(rest[0], rest[1], kLanes);
+    beyond = static_cast<double>(whole + kLanes - n);
   }
-  const double weight = add_lanes(sums[0]);
-  const double s = add_lanes(sums[1]) / weight;
-  const double curve = add_lanes(sums[2]) / weight;
+  const double weight = sums.weight() - beyond;
+  const double s = sums.moved() / weight;
+  const double curve = sums.curve() / weight;
   const double defect = log_defect(s);
-  const double moved = add_lanes(plain[0]);
   const auto count = static_cast<double>(n);
   const double all = (curve - s * s) / (1 + s) + defect;
-  const double floored = floor * ((add_lanes(plain[1]) - s * moved + count * s * s) / (1 + s) - count * defect);
+  const double floored = floor * ((sums.tail() - s * sums.distance() + count * s * s) / (1 + s) - count * defect);
   result.divergence = all - floored;
-  result.distance = furthest;
+  result.distance = sums.furthest;
+  float least[kRowWidth];
+  hn::StoreU(exp_of_row(row_of(-sums.largest)), DRow(), least);
   // Any comparison with NaN fails. exp(d) - 1 - d is about d^2 / 2, and so is the last sum.
-  result.valid = furthest <= kFurthest && largest <= kLargest && floor * weight <= kFloorShare * static_cast<double>(exp_f32(-largest)) &&
+  result.valid = sums.furthest <= kFurthest && sums.largest <= kLargest && floor * weight <= kFloorShare * static_cast<double>(least[0]) &&
                  all >= kLeast * curve;
 }
 

@@ -148,7 +148,8 @@ TEST(Softmax, DivergenceOfNearRowsIsTheDivergence) {
           Floats x, y;
           float furthest = 0;
           for (std::int64_t i = 0; i < n; ++i) {
-            const double at = size * uniform(rng, -2, 2);
+            // In a few blocks of larger numbers.
+            const double at = (i % 600 == 7 ? 8 : 1) * size * uniform(rng, -2, 2);
             y.push_back(static_cast<float>(at));
             x.push_back(static_cast<float>(at + shift + step * uniform(rng, -2, 2)));
             furthest = std::max(furthest, std::abs(x.back() - y.back()));
@@ -331,18 +332,39 @@ TEST(Blend, MajorityVotesOverMarkedElementsOnly) {
   });
 }
 
-TEST(Blend, LargestDistanceAndTaking) {
+TEST(Blend, LargestDistance) {
   Floats x(50, 1.0f), y(50, 1.0f);
   x[33] = -4;
   x[7] = NAN;
-  Floats score(50, 1.0f);
-  score[2] = 3, score[49] = 2, score[5] = NAN;
-  at_each_level([&] {
-    EXPECT_EQ(simd::largest_distance(x.data(), y.data(), 50), 5);
-    Floats out(50);
-    EXPECT_EQ(simd::take_from(score.data(), 2, Floats(50, 8.0f).data(), y.data(), out.data(), 50), 3);
-    for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(out[i], i == 2 || i == 5 || i == 49 ? 8 : 1) << i;
-  });
+  at_each_level([&] { EXPECT_EQ(simd::largest_distance(x.data(), y.data(), 50), 5); });
+}
+
+// Every limit that lies on a score, and just beside one, where f32 and f64 round the limit in both directions.
+TEST(Blend, WhatIsFarIsTaken) {
+  Rng rng(11);
+  for (const double factor : {3.7, 1e-40, 1e35}) {
+    for (const std::int64_t n : {1, 15, 256, 300}) {
+      Floats x = make_values(Values::kNormal, n, rng), y = make_values(Values::kNormal, n, rng), scores(x.size());
+      x[x.size() / 2] = n > 1 ? NAN : x[0];
+      simd::scaled_distance(x.data(), y.data(), factor, scores.data(), n);
+      for (const float at : {scores[0], scores[scores.size() - 1]}) {
+        for (const double limit : {d(at), d(at) * (1 - 1e-12), d(at) * (1 + 1e-12), 0.0, -1.0, HUGE_VAL}) {
+          Floats expected;
+          std::int64_t taken = 0;
+          for (std::size_t i = 0; i < x.size(); ++i) {
+            const bool far = !(d(scores[i]) < limit);
+            expected.push_back(far ? x[i] : y[i]);
+            taken += far ? 1 : 0;
+          }
+          at_each_level([&] {
+            Floats out(x.size());
+            EXPECT_EQ(simd::take_far(x.data(), y.data(), factor, limit, out.data(), n), taken) << factor << ' ' << n << ' ' << limit;
+            EXPECT_EQ(bits_of(out), bits_of(expected));
+          });
+        }
+      }
+    }
+  }
 }
 
 // Several cuts at once against a sort.
