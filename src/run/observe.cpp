@@ -1,32 +1,23 @@
 #include "run/observe.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 
 #include "simd/gram.h"
+#include "simd/histogram.h"
 #include "simd/ops.h"
 
 namespace crucible {
 namespace {
 
 void add_to(Histogram& histogram, const float* x, const float* base, std::int64_t n) noexcept {
-  // Zeros have a bucket of their own behind the others: where they stand looks random, so nothing may branch on them.
-  std::array<std::uint32_t, Histogram::kBuckets + 1> counts{};
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float y = base == nullptr ? x[i] : x[i] - base[i];
-    const auto bits = std::bit_cast<std::uint32_t>(y) & 0x7FFFFFFFu;
-    const int bucket = std::clamp(static_cast<int>(bits >> 23) - 127 - Histogram::kFirstExponent, 0, Histogram::kBuckets - 1);
-    ++counts[static_cast<std::size_t>(bits == 0 ? Histogram::kBuckets : bucket)];
-  }
-  for (std::size_t k = 0; k < Histogram::kBuckets; ++k) histogram.counts[k] += counts[k];
-  histogram.zeros += counts.back();
+  static_assert(Histogram::kBuckets == simd::kExponentBuckets);
+  histogram.zeros += static_cast<std::uint64_t>(simd::count_exponents(base, x, Histogram::kFirstExponent, histogram.counts.data(), n));
 }
 
 // x + y in `room`: a model's values from its task vector, off by the rounding of that, which is none for near values of f16 or bf16.
 const float* add(const float* x, const float* y, std::vector<float>& room, std::int64_t n) {
   room.resize(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) room[static_cast<std::size_t>(i)] = x[i] + y[i];
+  simd::add(x, y, room.data(), n);
   return room.data();
 }
 

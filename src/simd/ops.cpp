@@ -48,6 +48,9 @@ double Dot(const float* x, const float* y, std::int64_t n) {
 void Subtract(const float* x, const float* y, float* HWY_RESTRICT out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) out[i] = x[i] - y[i];
 }
+void Add(const float* x, const float* y, float* HWY_RESTRICT out, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = x[i] + y[i];
+}
 
 void Scale(const float* x, double factor, float* HWY_RESTRICT out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(factor * static_cast<double>(x[i]));
@@ -117,6 +120,7 @@ HWY_EXPORT(SumSquares);
 HWY_EXPORT(SumSquareDifference);
 HWY_EXPORT(Dot);
 HWY_EXPORT(Subtract);
+HWY_EXPORT(Add);
 HWY_EXPORT(Scale);
 HWY_EXPORT(WeightedSum);
 
@@ -128,6 +132,7 @@ double sum_square_difference(const float* x, const float* y, std::int64_t n) noe
 }
 double dot(const float* x, const float* y, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(Dot)(x, y, n); }
 void subtract(const float* x, const float* y, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(Subtract)(x, y, out, n); }
+void add(const float* x, const float* y, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(Add)(x, y, out, n); }
 void scale(const float* x, double factor, float* out, std::int64_t n) noexcept { HWY_DYNAMIC_DISPATCH(Scale)(x, factor, out, n); }
 
 void weighted_sum(const float* base, std::span<const float* const> x, std::span<const double> weights, double factor, double divisor,

@@ -14,8 +14,9 @@ double sum_squares(const float* x, std::int64_t n) noexcept;
 double sum_square_difference(const float* x, const float* y, std::int64_t n) noexcept;
 double dot(const float* x, const float* y, std::int64_t n) noexcept;
 
-// out = x - y, rounded once to f32.
+// out = x - y, and x + y, rounded once to f32.
 void subtract(const float* x, const float* y, float* out, std::int64_t n) noexcept;
+void add(const float* x, const float* y, float* out, std::int64_t n) noexcept;
 
 // out = scale * x in f64, rounded once.
 void scale(const float* x, double factor, float* out, std::int64_t n) noexcept;

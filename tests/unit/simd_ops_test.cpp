@@ -64,13 +64,16 @@ TEST(Simd, Sums) {
   });
 }
 
-TEST(Simd, SubtractAndScale) {
+TEST(Simd, AddSubtractAndScale) {
   at_every_level([](std::int64_t n, Rng& rng) {
     const auto x = mixed_values(n, rng), y = mixed_values(n, rng);
     auto got = blank(n), want = blank(n);
     simd::subtract(x.data(), y.data(), got.data(), n);
     for (std::size_t i = 0; i < x.size(); ++i) want[i] = static_cast<float>(d(x[i]) - d(y[i]));
     EXPECT_EQ(result_bits(got), result_bits(want)) << "one f64 subtraction of two f32 rounds as one in f32 does";
+    simd::add(x.data(), y.data(), got.data(), n);
+    for (std::size_t i = 0; i < x.size(); ++i) want[i] = static_cast<float>(d(x[i]) + d(y[i]));
+    EXPECT_EQ(result_bits(got), result_bits(want));
     const double factor = uniform(rng, -3, 3);
     simd::scale(x.data(), factor, got.data(), n);
     for (std::size_t i = 0; i < x.size(); ++i) want[i] = static_cast<float>(factor * d(x[i]));

@@ -7,12 +7,14 @@
 
 namespace crucible {
 
-// Is `out` what exact arithmetic gives, rounded once to f32? `size`: of the largest term, where terms cancel. What is not finite is no
-// business of this check.
-inline bool rounds_to(double expected, double size, float out) noexcept {
-  if (!std::isfinite(expected) || !std::isfinite(out)) return true;
-  return std::abs(static_cast<double>(out) - expected) <= 0x1p-22 * (size + std::abs(expected)) + 0x1p-149;
+// By how much `out` is further from what exact arithmetic gives than one rounding to f32 explains; not above 0, or NaN, where it is not.
+// `size`: of the largest term, where terms cancel. What is not finite is no business of this check. No branch, so loops become vectors.
+inline double rounding_excess(double expected, double size, float out) noexcept {
+  const auto is = static_cast<double>(out);
+  const double none = is - is;  // NaN where `out` is not finite, else 0
+  return std::abs(is - expected) - (0x1p-22 * (size + std::abs(expected)) + 0x1p-149) + none;
 }
+inline bool rounds_to(double expected, double size, float out) noexcept { return !(rounding_excess(expected, size, out) > 0); }
 
 // `see(at, n, agrees)` writes for each of n elements (kSpotElems at most) of the tile, from `at` on, whether it is what the plan gives.
 // `other_agrees(k, i)`: is element i what the k-th alternative gives?

@@ -64,7 +64,8 @@ void TaskTwin::see(const Formula& f, const float* base, std::span<const float* c
   const bool elects = election_ == Election::kBySum;
   if (elects) {
     double side[kSpotElems];  // 1 or -1
-    for (std::int64_t e = 0; e < n; ++e) side[e] = std::copysign(1.0, sum[e] == 0 ? (zero_is_plus_ ? 1.0 : -1.0) : sum[e]);
+    const double of_zero = zero_is_plus_ ? 1.0 : -1.0;
+    for (std::int64_t e = 0; e < n; ++e) side[e] = sum[e] == 0 ? of_zero : std::copysign(1.0, sum[e]);
     for (std::size_t m = 0; m < kept.size(); ++m) {
       const double scale = scale_of(m);
       const double vote = f.counts_winners ? 1.0 : f.weights[m];
@@ -80,13 +81,17 @@ void TaskTwin::see(const Formula& f, const float* base, std::span<const float* c
     std::copy_n(sum, n, merged);
     std::fill_n(divisor, n, std::abs(all_weights) < kNoDivisor ? 1 : all_weights);
   }
+  const double tie = elects ? 1e-9 : 0;                         // of the sizes
+  const double cancelled = f.normalize ? 1e-7 * all_sizes : 0;  // of a divisor
+  double excess[kSpotElems];
   for (std::int64_t e = 0; e < n; ++e) {
-    const bool shares = f.normalize && divisor[e] != 0;
-    const bool tie = elects && std::abs(sum[e]) < 1e-9 * size[e];
-    const bool cancels = shares && std::abs(divisor[e]) < 1e-7 * all_sizes;
+    const double by = !f.normalize || divisor[e] == 0 ? 1.0 : divisor[e];
     const double b = static_cast<double>(base[i + e]);
-    agrees[e] = tie | cancels | rounds_to(b + f.lambda * (merged[e] / (shares ? divisor[e] : 1.0)), std::abs(b), out[i + e]);
+    const double over = rounding_excess(b + f.lambda * (merged[e] / by), std::abs(b), out[i + e]);
+    const double unless_tie = std::abs(sum[e]) < tie * size[e] ? 0.0 : over;
+    excess[e] = std::abs(by) < cancelled && divisor[e] != 0 ? 0.0 : unless_tie;
   }
+  for (std::int64_t e = 0; e < n; ++e) agrees[e] = !(excess[e] > 0);
 }
 
 void TaskTwin::check(const Tile& tile, std::int64_t tensor_elems, const TileInputs& in, std::span<const float* const> kept,
