@@ -52,7 +52,6 @@ class Bernoulli final : public Sparsifier {
   const std::uint64_t* mark(const Tile& tile, const float*, ModelMeasure* measure, Scratch& scratch) noexcept override {
     return spec_.survivors == Survivors::kAsTheyAre ? draw(tile, measure, scratch) : nullptr;
   }
-  const std::uint64_t* marks_of(const Tile& tile) noexcept override { return marks_.empty() ? nullptr : marks_.of(tile); }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_; }
   std::int64_t scratch_bytes() const noexcept override { return kTileElems * 2 + 2 * TileMarks::words_of(spec_.tiling) * 8; }
 

@@ -28,8 +28,6 @@ class Sparsifier {
   // Which entries of a tile are kept, one bit each, where the sparsifier decides by such bits and leaves values as they are; else null,
   // and `apply` is the way. `measure` as there.
   virtual const std::uint64_t* mark(const Tile&, const float* /*delta*/, ModelMeasure* /*measure*/, Scratch&) noexcept { return nullptr; }
-  // The bits of a tile that was applied before, where they were kept; else null.
-  virtual const std::uint64_t* marks_of(const Tile&) noexcept { return nullptr; }
 
   virtual bool keeps_everything() const noexcept { return false; }
   virtual std::int64_t kept_bytes() const noexcept { return 0; }
