@@ -111,7 +111,10 @@ BENCHMARK(elect_two);
 void divergence_of_near_rows(benchmark::State& state) {
   constexpr std::int64_t kRow = 2048;
   std::vector<float> y = normal_like(1), x = normal_like(2);
-  for (std::size_t i = 0; i < x.size(); ++i) y[i] *= 20, x[i] += y[i];
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    y[i] *= 20;
+    x[i] += y[i];
+  }
   for (auto _ : state) {
     for (std::int64_t row = 0; row < kElems; row += kRow) {
       crucible::simd::NearDivergence near = crucible::simd::near_divergence(x.data() + row, y.data() + row, 1e-8, kRow);

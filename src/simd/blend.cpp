@@ -25,16 +25,12 @@ constexpr std::int64_t kBlock = 256;
 constexpr int kLanes = 16;
 
 HWY_INLINE double wide(float v) { return static_cast<double>(v); }
-template <typename T>
-HWY_INLINE T absolute(T v) {
-  return std::abs(v);
-}
 
 void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     const double a = wide(base[i]);
     const double b = wide(x[i]);
-    const double distance = absolute(b - a);
+    const double distance = std::abs(b - a);
     const double share = t / (distance > 1e-6 ? distance : 1e-6);
     const double w = share < 1 ? share : 1;
     const float moved = static_cast<float>(w * b + (1 - w) * a);
@@ -43,7 +39,7 @@ void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT o
 }
 
 // 1 where a task vector's entry is active, else 0.
-HWY_INLINE double activity(double entry, double epsilon) { return absolute(entry) <= epsilon ? 0.0 : 1.0; }
+HWY_INLINE double activity(double entry, double epsilon) { return std::abs(entry) <= epsilon ? 0.0 : 1.0; }
 
 void MergeActive(const float* base, const float* const* x, std::int64_t models, double epsilon, const double* scales,
                  float* HWY_RESTRICT out, std::int64_t n) {
@@ -89,7 +85,7 @@ void CountActive(const float* base, const float* const* x, std::int64_t models, 
       std::uint64_t alone = 0;
       std::uint64_t all = 0;
       for (std::int64_t k = 0; k < m; ++k) {
-        const std::uint64_t here = absolute(wide(xj[k]) - wide(b[k])) <= epsilon ? 0 : 1;
+        const std::uint64_t here = std::abs(wide(xj[k]) - wide(b[k])) <= epsilon ? 0 : 1;
         const std::uint64_t single = active[k] == 1 ? 1 : 0;
         all += here;
         alone += here & single;
@@ -104,7 +100,7 @@ void CountActive(const float* base, const float* const* x, std::int64_t models, 
 void SpreadOfTwo(const float* x, const float* y, float* HWY_RESTRICT out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float none = (x[i] - x[i]) + (y[i] - y[i]);  // 0, or NaN
-    out[i] = absolute(y[i] - x[i]) + none;
+    out[i] = std::abs(y[i] - x[i]) + none;
   }
 }
 
@@ -141,9 +137,9 @@ template <typename Use>
 HWY_INLINE void with_scores(const float* x, const float* y, double factor, const Use& use) {
   if (factor >= 0x1p-100 && factor <= 0x1p+100) {
     const auto narrow = static_cast<float>(factor);
-    use([=](std::int64_t i) HWY_ATTR { return narrow * absolute(x[i] - y[i]); });
+    use([=](std::int64_t i) HWY_ATTR { return narrow * std::abs(x[i] - y[i]); });
   } else {
-    use([=](std::int64_t i) HWY_ATTR { return static_cast<float>(factor * absolute(wide(x[i]) - wide(y[i]))); });
+    use([=](std::int64_t i) HWY_ATTR { return static_cast<float>(factor * std::abs(wide(x[i]) - wide(y[i]))); });
   }
 }
 
@@ -156,7 +152,7 @@ void ScaledDistance(const float* x, const float* y, double factor, float* HWY_RE
 double LargestDistance(const float* x, const float* y, std::int64_t n) {
   double lanes[kLanes] = {};
   const auto see = [&](std::int64_t i, int k) HWY_ATTR {
-    const double distance = absolute(wide(x[i]) - wide(y[i]));
+    const double distance = std::abs(wide(x[i]) - wide(y[i]));
     lanes[k] = distance > lanes[k] ? distance : lanes[k];
   };
   std::int64_t i = 0;
