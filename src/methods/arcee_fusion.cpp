@@ -312,6 +312,7 @@ Where all scores are 0 (rows of one element, models that do not differ) the form
       .min_models = 1,
       .max_models = 1,
       .grain = Grain::kRow,
+      .ranks = true,
       .global = &global_fields(),
       .model = &model_fields(),
       .laws = {Law::kSelfMergeIsIdentity, Law::kBaseIsFixedPoint, Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},

@@ -39,11 +39,14 @@ struct Tile {
   std::int64_t count = 0;
 };
 
-inline constexpr std::int64_t kTileElems = std::int64_t{1} << 14;   // a tile of element grain
+// A tile of element grain: its f32 inputs and its output stay in the first cache level. Methods that rank elements keep counts for each
+// tile, so theirs are larger.
+inline constexpr std::int64_t kTileElems = std::int64_t{1} << 11;
+inline constexpr std::int64_t kRankedTileElems = std::int64_t{1} << 14;
 inline constexpr std::int64_t kChunkElems = std::int64_t{1} << 16;  // of the tiles of a chunk, where one tile is not more
 inline constexpr std::int64_t kLongestRow = std::int64_t{1} << 20;  // a longer row is not held whole in a tile
 
-// How a shape is cut. Pure: shape and grain decide.
+// How a shape is cut. Pure: shape, grain and the size of a tile decide.
 struct Tiling {
   std::int64_t elems = 0;
   std::int64_t row = 1;         // length of a row
@@ -60,7 +63,7 @@ struct Tiling {
     for (std::int64_t t = chunk * chunk_tiles; t < std::min(tiles, (chunk + 1) * chunk_tiles); ++t) visit(tile(t));
   }
 };
-Tiling make_tiling(const Shape& shape, Grain grain);
+Tiling make_tiling(const Shape& shape, Grain grain, std::int64_t tile_elems = kTileElems);
 
 class Survey;
 

@@ -24,21 +24,23 @@ constexpr bool is_counted_by_tenth(std::int64_t begin, std::int64_t row, std::in
   return tensor_elems <= kSampleWhole || begin / row % kRowsToCounted == 0;
 }
 
-// Calls visit(offset in the tile, elements) for every block of the sample. A small tensor is taken whole.
+// Calls visit(offset in the tile, elements) for what lies in the tile [begin, begin + count) of the blocks of the sample, one block of each
+// segment of the tensor. A small tensor is taken whole.
 template <typename Visit>
 void for_each_sample(std::int64_t begin, std::int64_t count, std::int64_t tensor_elems, const Visit& visit) {
   if (tensor_elems <= kSampleWhole) return visit(std::int64_t{0}, count);
-  for (std::int64_t at = 0; at < count; at += kSampleSegment) {
-    const std::int64_t n = std::min(kSampleSegment, count - at);
-    if (n <= kSampleBlock) {
-      visit(at, n);
-      continue;
+  for (std::int64_t at = begin / kSampleSegment * kSampleSegment; at < begin + count; at += kSampleSegment) {
+    const std::int64_t n = std::min(kSampleSegment, tensor_elems - at);
+    std::int64_t place = 0;
+    if (n > kSampleBlock) {
+      // A cheap mixing of the segment's place: a fixed stride would fall in step with the rows of some tensors.
+      auto h = static_cast<std::uint64_t>(at) * 0x9E3779B97F4A7C15u;
+      h ^= h >> 29;
+      place = static_cast<std::int64_t>(h % (static_cast<std::uint64_t>((n - kSampleBlock) / 16 + 1))) * 16;
     }
-    // A cheap mixing of the segment's number: a fixed stride would fall in step with the rows of some tensors.
-    auto h = static_cast<std::uint64_t>(begin + at) * 0x9E3779B97F4A7C15u;
-    h ^= h >> 29;
-    const auto places = static_cast<std::uint64_t>((n - kSampleBlock) / 16 + 1);
-    visit(at + static_cast<std::int64_t>(h % places) * 16, kSampleBlock);
+    const std::int64_t from = std::max(begin, at + place);
+    const std::int64_t to = std::min({begin + count, at + place + kSampleBlock, at + n});
+    if (from < to) visit(from - begin, to - from);
   }
 }
 

@@ -234,6 +234,7 @@ mergekit takes the variances in the tensors' type (D32) and adds the models in a
       .paper = "arXiv 2408.07990",
       .base = BaseRule::kRequired,
       .min_models = 0,
+      .ranks = true,
       .global = &global_fields(),
       .model = &model_fields(),
       .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kOrderDoesNotMatter, Law::kScaleEquivariant,

@@ -10,6 +10,7 @@
 #include "crucible/error.h"
 #include "run/runner.h"
 #include "run/tensor_hash.h"
+#include "run/tile_reader.h"
 #include "tensor/selection.h"
 
 namespace crucible {
@@ -18,8 +19,8 @@ namespace {
 // The program, its libraries, thread stacks and allocator slack.
 constexpr std::int64_t kProgramBytes = std::int64_t{24} << 20;
 
-// Buffers of a worker for one job: raw bytes of an input, f32 of every input and of the output, a chunk of output bytes and one that waits
-// to be written, the kernel's scratch and counters.
+// Buffers of a worker for one job: raw bytes of an input and what is read ahead, f32 of every input and of the output, a chunk of output
+// bytes and one that waits to be written, the kernel's scratch and counters.
 std::int64_t worker_bytes(const Job& job, const Kernel* kernel) {
   // A copy that is converted: read, as f32, and written, each at most four bytes for one of the output.
   if (job.kind == Job::Kind::kCopy) return job.converts() ? 9 * kCopyChunk : kCopyChunk;
@@ -34,7 +35,7 @@ std::int64_t worker_bytes(const Job& job, const Kernel* kernel) {
   if (job.base) widen(*job.base);
   // Selection has two cuts a model at most.
   const std::int64_t counters = static_cast<std::int64_t>(job.sources.size()) * RankCuts::most_counter_bytes(2, job.tiling.tiles);
-  return elems * (4 * (inputs + 1) + widest) + 2 * stored + kernel->scratch_bytes() + counters;
+  return elems * (4 * (inputs + 1) + widest) + TileReader::kAheadBytes + 2 * stored + kernel->scratch_bytes() + counters;
 }
 
 }  // namespace

@@ -209,6 +209,7 @@ class Scheduler {
     }
     ChunkPart part;
     part.measure.models.resize(job.sources.size());
+    TileReader::begin_chunk(worker.buffers);
     if (task.mapping) {
       map_chunk(*task.job, task.job->output_chunk(task.chunk), worker, part);
     } else {
@@ -217,16 +218,26 @@ class Scheduler {
     return part;
   }
 
+  // The end of the tiles from this one to the first of the chunk that the kernel does not want.
+  static std::int64_t end_of_wanted(const Tiling& tiling, std::int64_t chunk, const Tile& tile, const Kernel& kernel) noexcept {
+    std::int64_t next = tile.index + 1;
+    while (next < std::min(tiling.tiles, (chunk + 1) * tiling.chunk_tiles) && kernel.wants(tiling.tile(next))) ++next;
+    return std::min(tiling.elems, next * tiling.tile_elems);
+  }
+
   void reduce_chunk(const Task& task, Worker& worker, ChunkPart& part) {
     const Job& job = *task.job->job;
     part.sums.assign(task.job->sums.size(), 0.0);
     std::vector<std::uint64_t>& counts = task.job->counts[worker.id];
     counts.resize(static_cast<std::size_t>(task.job->kernel->count_size(task.pass)));  // zeroes on the first chunk of a pass
+    Kernel& kernel = *task.job->kernel;
+    std::int64_t wanted_to = 0;  // the end of the wanted tiles that follow one another
     job.tiling.for_tiles_of_chunk(task.chunk, [&](const Tile& tile) {
-      if (!task.job->kernel->wants(tile)) return;
+      if (!kernel.wants(tile)) return;
+      if (wanted_to <= tile.begin) wanted_to = end_of_wanted(job.tiling, task.chunk, tile, kernel);
       worker.sums.assign(part.sums.size(), 0.0);
-      const TileInputs inputs = reader_.read(job, tile, task.job->kernel->input_form(), worker.buffers);
-      task.job->kernel->reduce(task.pass, tile, inputs, worker.sums.data(), counts.data(), part.measure, worker.scratch);
+      const TileInputs inputs = reader_.read(job, tile, wanted_to, kernel.input_form(), worker.buffers);
+      kernel.reduce(task.pass, tile, inputs, worker.sums.data(), counts.data(), part.measure, worker.scratch);
       for (std::size_t i = 0; i < part.sums.size(); ++i) part.sums[i] += worker.sums[i];
     });
   }
@@ -237,9 +248,10 @@ class Scheduler {
     const std::int64_t offset = job.offset + chunk * job.tiling.chunk_elems() * elem;
     std::byte* stored = worker.stored.place(offset, job.tiling.chunk_elems() * elem);
     worker.out.resize(static_cast<std::size_t>(job.tiling.tile_elems));
+    const std::int64_t end = std::min(job.tiling.elems, (chunk + 1) * job.tiling.chunk_elems());
     std::int64_t size = 0;
     job.tiling.for_tiles_of_chunk(chunk, [&](const Tile& tile) {
-      const TileInputs inputs = reader_.read(job, tile, active.kernel->input_form(), worker.buffers);
+      const TileInputs inputs = reader_.read(job, tile, end, active.kernel->input_form(), worker.buffers);
       active.kernel->map(tile, inputs, worker.out.data(), part.measure, worker.scratch);
       part.measure.elems += tile.count;
       if (options_.measuring == Measuring::kAudit) observe(job, tile, inputs, worker.out.data(), part.measure);
@@ -270,7 +282,7 @@ class Scheduler {
   // Non-finite output is accepted only where a non-finite input can be its cause.
   void explain_nonfinite(const Job& job, const Tile& tile, Worker& worker, std::int64_t nonfinite, ChunkPart& part) {
     // Read again, in case the kernel saw task vectors: these may overflow by themselves.
-    const TileInputs inputs = reader_.read(job, tile, InputForm::kValues, worker.buffers);
+    const TileInputs inputs = reader_.read(job, tile, tile.begin + tile.count, InputForm::kValues, worker.buffers);
     std::int64_t in_inputs = inputs.base != nullptr ? simd::count_nonfinite(inputs.base, tile.count) : 0;
     for (const float* x : inputs.models) in_inputs += simd::count_nonfinite(x, tile.count);
     if (in_inputs > 0) {

@@ -74,10 +74,11 @@ class SurveyRun {
           throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
         }
         const Job& job = plan_.jobs[survey_.jobs[at.job]];
+        TileReader::begin_chunk(worker.buffers);
         job.tiling.for_tiles_of_chunk(at.chunk, [&](const Tile& tile) {
           if (!survey_.survey->wants_tile(at.job, tile)) return;
-          survey_.survey->see(pass, at.job, tile, reader_.read(job, tile, survey_.survey->input_form(), worker.buffers),
-                              worker.counts.data(), worker.scratch);
+          const TileInputs inputs = reader_.read(job, tile, tile.begin + tile.count, survey_.survey->input_form(), worker.buffers);
+          survey_.survey->see(pass, at.job, tile, inputs, worker.counts.data(), worker.scratch);
         });
         reader_.add_bytes_read(worker.buffers);
       }

@@ -1,5 +1,7 @@
 #include "run/tile_reader.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/check.h"
@@ -10,17 +12,18 @@
 
 namespace crucible {
 
-TileInputs TileReader::read(const Job& job, const Tile& tile, InputForm form, TileBuffers& buffers) {
+TileInputs TileReader::read(const Job& job, const Tile& tile, std::int64_t end, InputForm form, TileBuffers& buffers) {
   CHECK(form == InputForm::kValues || job.base, "{}", job.info.name);
   const std::size_t count = job.sources.size() + (job.base ? 1 : 0);
   if (buffers.inputs.size() < count) buffers.inputs.resize(count);
+  if (buffers.ahead.size() < count) buffers.ahead.resize(count);
   buffers.models.clear();
+  const Request request{tile, end, job.tiling.tile_elems, kAheadBytes / std::max<std::int64_t>(1, static_cast<std::int64_t>(count))};
   TileInputs inputs;
   std::size_t slot = 0;
-  if (job.base) inputs.base = read_input(*job.base, tile, job.tiling.tile_elems, nullptr, buffers.inputs[slot++], buffers);
+  if (job.base) inputs.base = read_input(*job.base, request, slot++, nullptr, buffers);
   const float* less = form == InputForm::kTaskVectors ? inputs.base : nullptr;
-  for (const SourceTensor& s : job.sources)
-    buffers.models.push_back(read_input(s, tile, job.tiling.tile_elems, less, buffers.inputs[slot++], buffers));
+  for (const SourceTensor& s : job.sources) buffers.models.push_back(read_input(s, request, slot++, less, buffers));
   inputs.in_form(form) = buffers.models;
   return inputs;
 }
@@ -47,10 +50,28 @@ const std::byte* TileReader::convert(const Job& job, std::int64_t offset, std::i
   return raw;
 }
 
-const float* TileReader::read_input(const SourceTensor& source, const Tile& tile, std::int64_t tile_elems, const float* less,
-                                    std::vector<float>& values, TileBuffers& buffers) {
-  values.resize(static_cast<std::size_t>(tile_elems));
-  buffers.bytes_read += read_floats(plan_, source, tile.begin, tile.count, values.data(), buffers.raw, less);
+const float* TileReader::read_input(const SourceTensor& source, const Request& request, std::size_t slot, const float* less,
+                                    TileBuffers& buffers) {
+  std::vector<float>& values = buffers.inputs[slot];
+  values.resize(static_cast<std::size_t>(request.tile_elems));
+  const Tile& tile = request.tile;
+  const ViewTensor& tensor = *source.tensor;
+  const std::int64_t elem = facts(tensor.info.dtype).bits / 8;
+  const std::int64_t room = request.share / elem / request.tile_elems * request.tile_elems;
+  if (!tensor.has_one_dtype() || room <= tile.count) {
+    buffers.bytes_read += read_floats(plan_, source, tile.begin, tile.count, values.data(), buffers.raw, less);
+    return values.data();
+  }
+  TileBuffers::Ahead& ahead = buffers.ahead[slot];
+  if (tile.begin < ahead.begin || tile.begin + tile.count > ahead.end) {
+    ahead.begin = ahead.end = 0;  // should reading fail
+    const std::int64_t number = std::max(tile.count, std::min(room, request.end - tile.begin));
+    ahead.bytes = read_stored_bytes(plan_, source, tile.begin * elem, number * elem, ahead.raw);
+    buffers.bytes_read += number * elem;
+    ahead.begin = tile.begin;
+    ahead.end = tile.begin + number;
+  }
+  load_floats(tensor.info.dtype, ahead.bytes + (tile.begin - ahead.begin) * elem, values.data(), tile.count, less);
   return values.data();
 }
 

@@ -53,7 +53,7 @@ class Bernoulli final : public Sparsifier {
     return spec_.survivors == Survivors::kAsTheyAre ? draw(tile, measure, scratch) : nullptr;
   }
   std::int64_t kept_bytes() const noexcept override { return marks_bytes_; }
-  std::int64_t scratch_bytes() const noexcept override { return kTileElems * 2 + 2 * TileMarks::words_of(spec_.tiling) * 8; }
+  std::int64_t scratch_bytes() const noexcept override { return spec_.tiling.tile_elems * 2 + 2 * TileMarks::words_of(spec_.tiling) * 8; }
 
  private:
   const std::uint64_t* draw(const Tile& tile, ModelMeasure* measure, Scratch& scratch) noexcept {
