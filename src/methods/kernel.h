@@ -41,7 +41,7 @@ struct Tile {
 
 // A tile of element grain: its f32 inputs and its output stay in the first cache level. Methods that rank elements keep counts for each
 // tile, so theirs are larger.
-inline constexpr std::int64_t kTileElems = std::int64_t{1} << 11;
+inline constexpr std::int64_t kTileElems = std::int64_t{1} << 10;
 inline constexpr std::int64_t kRankedTileElems = std::int64_t{1} << 14;
 inline constexpr std::int64_t kChunkElems = std::int64_t{1} << 16;  // of the tiles of a chunk, where one tile is not more
 inline constexpr std::int64_t kLongestRow = std::int64_t{1} << 20;  // a longer row is not held whole in a tile

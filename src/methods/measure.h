@@ -44,6 +44,12 @@ void for_each_sample(std::int64_t begin, std::int64_t count, std::int64_t tensor
   }
 }
 
+inline bool has_sample(std::int64_t begin, std::int64_t count, std::int64_t tensor_elems) {
+  bool any = false;
+  for_each_sample(begin, count, tensor_elems, [&any](std::int64_t, std::int64_t) { any = true; });
+  return any;
+}
+
 // How many values of a sample have their magnitude in [2^e, 2^(e+1)), e from kFirstExponent on; the ends take what lies beyond.
 struct Histogram {
   static constexpr int kFirstExponent = -44;

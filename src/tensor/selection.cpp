@@ -46,6 +46,10 @@ class ValueCounts {
     return number_ < kMost;
   }
   std::int64_t number() const noexcept { return number_; }
+  void clear() noexcept {
+    for (std::int64_t i = 0; i < number_; ++i) slots_[used_[static_cast<std::size_t>(i)]].count = 0;
+    number_ = 0;
+  }
   std::vector<ValueCount> values() const {
     std::vector<ValueCount> all;
     all.reserve(static_cast<std::size_t>(number_));
@@ -260,7 +264,8 @@ void RankCuts::reduce(std::int64_t tile, const float* x, std::int64_t n, std::ui
 
 void RankCuts::reduce_window(std::size_t c, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
   Window& window = windows_[c];
-  ValueCounts kept;
+  thread_local ValueCounts kept;  // cleared by what is in it: most of it is empty
+  kept.clear();
   const std::int64_t most = std::min(spec_.tile_elems / kKeptOfTile, ValueCounts::kMost);
   bool room = true;
   const auto count = [&](std::uint32_t value, std::uint64_t times) { counts[1 + (value >> kCoarseShift) - window.first] += times; };

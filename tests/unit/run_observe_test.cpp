@@ -108,6 +108,27 @@ TEST(Observe, SmallTensorsAreTakenWholeAndLargeOnesInBlocks) {
   EXPECT_EQ(count(131'072 + 100), 16 * 256 + 100);
 }
 
+// The sample is one of the tensor, however it is cut.
+TEST(Observe, TheSampleDoesNotDependOnTiles) {
+  const auto sample = [](std::int64_t elems, std::int64_t tile_elems) {
+    std::vector<std::int64_t> found;
+    for (std::int64_t begin = 0; begin < elems; begin += tile_elems) {
+      const std::int64_t count = std::min(tile_elems, elems - begin);
+      const std::size_t before = found.size();
+      for_each_sample(begin, count, elems, [&](std::int64_t at, std::int64_t n) {
+        for (std::int64_t i = 0; i < n; ++i) found.push_back(begin + at + i);
+      });
+      EXPECT_EQ(has_sample(begin, count, elems), found.size() > before);
+    }
+    return found;
+  };
+  for (const std::int64_t elems : {65'537, 100'000, 200'003}) {
+    const std::vector<std::int64_t> whole = sample(elems, elems);
+    EXPECT_GE(std::ssize(whole), elems / 8192 * 256);
+    for (const std::int64_t tile_elems : {100, 768, 1024, 1536, 16'384}) EXPECT_EQ(sample(elems, tile_elems), whole) << tile_elems;
+  }
+}
+
 // Blocks do not fall in step with rows of a power of two.
 TEST(Observe, BlocksLieAtManyPlaces) {
   std::set<std::int64_t> places;

@@ -96,6 +96,7 @@ void TaskTwin::see(const Formula& f, const float* base, std::span<const float* c
 
 void TaskTwin::check(const Tile& tile, std::int64_t tensor_elems, const TileInputs& in, std::span<const float* const> kept,
                      std::span<const double> scales, const float* out, Measure& measure, Scratch& scratch, int slot) const noexcept {
+  if (!has_sample(tile.begin, tile.count, tensor_elems)) return;
   spot_check_blocks(
       tile, tensor_elems, others_.size(), measure,
       [&](std::int64_t at, std::int64_t n, bool* agrees) { see(plan_, in.base, kept, at, n, out, agrees); },
