@@ -57,13 +57,13 @@ const float* TileReader::read_input(const SourceTensor& source, const Request& r
   const Tile& tile = request.tile;
   const ViewTensor& tensor = *source.tensor;
   const std::int64_t elem = facts(tensor.info.dtype).bits / 8;
-  const std::int64_t room = request.share / elem / request.tile_elems * request.tile_elems;
-  if (!tensor.has_one_dtype() || room <= tile.count) {
-    buffers.bytes_read += read_floats(plan_, source, tile.begin, tile.count, values.data(), buffers.raw, less);
-    return values.data();
-  }
   TileBuffers::Ahead& ahead = buffers.ahead[slot];
   if (tile.begin < ahead.begin || tile.begin + tile.count > ahead.end) {
+    const std::int64_t room = request.share / elem / request.tile_elems * request.tile_elems;
+    if (!tensor.has_one_dtype() || room <= tile.count) {
+      buffers.bytes_read += read_floats(plan_, source, tile.begin, tile.count, values.data(), buffers.raw, less);
+      return values.data();
+    }
     ahead.begin = ahead.end = 0;  // should reading fail
     const std::int64_t number = std::max(tile.count, std::min(room, request.end - tile.begin));
     ahead.bytes = read_stored_bytes(plan_, source, tile.begin * elem, number * elem, ahead.raw);
