@@ -46,9 +46,7 @@ HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float*
     }
   }
   double lanes[3][kLanes];
-  for (std::size_t pair = 0; pair < 3; ++pair) {
-    for (std::size_t v = 0; v < kSumVectors; ++v) hn::StoreU(sums[pair][v], d, lanes[pair] + v * kSumWidth);
-  }
+  for (std::size_t pair = 0; pair < 3; ++pair) store_sums(sums[pair], lanes[pair]);
   for (int k = 0; i < n; ++i, ++k) {
     const double b = kBase ? wide(base[i]) : 0.0;
     const double y0 = wide(x0[i]) - b;

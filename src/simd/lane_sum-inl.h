@@ -24,6 +24,9 @@ using DSum = hn::CappedTag<double, 8>;
 constexpr std::size_t kSumWidth = hn::MaxLanes(DSum());
 constexpr std::size_t kSumVectors = kLanes / kSumWidth;
 HWY_INLINE hn::Vec<DSum> load_wide(const float* x) { return hn::PromoteTo(DSum(), hn::LoadU(hn::Rebind<float, DSum>(), x)); }
+HWY_INLINE void store_sums(const hn::Vec<DSum>* sums, double* lanes) {
+  for (std::size_t v = 0; v < kSumVectors; ++v) hn::StoreU(sums[v], DSum(), lanes + v * kSumWidth);
+}
 
 inline double add_lanes(const double* lanes) {
   double half[8];

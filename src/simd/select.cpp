@@ -92,10 +92,8 @@ HWY_INLINE MarkedNorms sum_terms(const std::uint64_t* marks, std::int64_t n, con
     }
   }
   double lanes[2][kLanes];
-  for (std::size_t v = 0; v < kSumVectors; ++v) {
-    hn::StoreU(all[v], d, lanes[0] + v * kSumWidth);
-    hn::StoreU(marked[v], d, lanes[1] + v * kSumWidth);
-  }
+  store_sums(all, lanes[0]);
+  store_sums(marked, lanes[1]);
   for (; at < n; ++at) {
     const double term = one(at);
     lanes[0][at % kLanes] += term;

@@ -253,14 +253,10 @@ class NearSums {
   using VSum = hn::Vec<DSum>;
   static constexpr auto kRowStep = static_cast<std::int64_t>(kRowWidth);
 
-  static float largest_lane(VRow lanes) {
-    float each[kRowWidth];
-    hn::StoreU(lanes, DRow(), each);
-    return *std::max_element(each, each + kRowWidth);
-  }
+  static float largest_lane(VRow lanes) { return hn::GetLane(hn::MaxOfLanes(DRow(), lanes)); }
   static double total_of(const VSum* sum) {
     double lanes[kLanes];
-    for (std::size_t v = 0; v < kSumVectors; ++v) hn::StoreU(sum[v], DSum(), lanes + v * kSumWidth);
+    store_sums(sum, lanes);
     return add_lanes(lanes);
   }
   // The lanes of v to those of a sum that stand behind `at` vectors of them.
@@ -273,7 +269,7 @@ class NearSums {
     }
   }
 
-  template <bool kSmall>
+  template <bool kShort>
   HWY_INLINE void add_terms(const float* x, const float* y, std::int64_t m) {
     const DRow f;
     // These two only count times the floor: f32 holds enough of their part of a block.
@@ -284,9 +280,9 @@ class NearSums {
         const std::int64_t k = i + static_cast<std::int64_t>(v * kRowWidth);
         const VRow at_y = hn::LoadU(f, y + k);
         const VRow d = hn::Sub(hn::LoadU(f, x + k), at_y);
-        const VRow w = kSmall ? exp_of_small_row(at_y) : exp_of_row(at_y);
+        const VRow w = kShort ? exp_of_small_row(at_y) : exp_of_row(at_y);
         // (exp(d) - 1 - d) / d^2, to 2^-24.
-        const VRow q = kSmall ? polynomial(d, 0.5f, 0x1.555622p-3f, 0x1.555556p-5f)
+        const VRow q = kShort ? polynomial(d, 0.5f, 0x1.555622p-3f, 0x1.555556p-5f)
                               : polynomial(d, 0.5f, 0x1.555534p-3f, 0x1.555668p-5f, 0x1.119336p-7f, 0x1.6ac69ap-10f);
         const VRow tail = hn::Mul(hn::Mul(d, d), q);
         const VRow grown = hn::Add(d, tail);  // exp(d) - 1
@@ -350,10 +346,9 @@ void NearDivergenceOf(const float* x, const float* y, double floor, std::int64_t
   const double floored = floor * ((sums.tail() - s * sums.distance() + count * s * s) / (1 + s) - count * defect);
   result.divergence = all - floored;
   result.distance = sums.furthest;
-  float least[kRowWidth];
-  hn::StoreU(exp_of_row(row_of(-sums.largest)), DRow(), least);
+  const float least = hn::GetLane(exp_of_row(row_of(-sums.largest)));
   // Any comparison with NaN fails. exp(d) - 1 - d is about d^2 / 2, and so is the last sum.
-  result.valid = sums.furthest <= kFurthest && sums.largest <= kLargest && floor * weight <= kFloorShare * static_cast<double>(least[0]) &&
+  result.valid = sums.furthest <= kFurthest && sums.largest <= kLargest && floor * weight <= kFloorShare * static_cast<double>(least) &&
                  all >= kLeast * curve;
 }
 
