@@ -164,6 +164,7 @@ class ArceeFusionKernel final : public Kernel {
                      .elems = tiling_.elems,
                      .tiles = tiling_.tiles,
                      .tile_elems = tiling_.tile_elems,
+                     .chunk_tiles = tiling_.chunk_tiles,
                      .ties = RankCuts::Ties::kNotSeen,
                      .keep_budget_bytes = keep_budget_bytes_});
   }
@@ -312,7 +313,6 @@ Where all scores are 0 (rows of one element, models that do not differ) the form
       .min_models = 1,
       .max_models = 1,
       .grain = Grain::kRow,
-      .ranks = true,
       .global = &global_fields(),
       .model = &model_fields(),
       .laws = {Law::kSelfMergeIsIdentity, Law::kBaseIsFixedPoint, Law::kRowPermutationCommutes, Law::kColumnPermutationCommutes},

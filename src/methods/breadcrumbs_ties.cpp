@@ -41,7 +41,6 @@ mergekit zeroes the whole task vector where gamma * n rounds to 0 (D2); here the
       .base = BaseRule::kRequired,
       .min_models = 0,
       .grain = Grain::kRow,
-      .ranks = true,
       .random = false,
       .global = &global_fields(),
       .model = &model_fields(),

@@ -47,7 +47,6 @@ A row of one entry is kept with probability density; a row is the last axis of a
       .base = BaseRule::kRequired,
       .min_models = 0,
       .grain = Grain::kRow,
-      .ranks = true,
       .random = true,
       .global = &global_fields(),
       .model = &model_fields(),

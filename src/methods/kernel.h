@@ -1,11 +1,11 @@
 // The contract between a merge method and whoever streams tensors through it.
 //
-// A job is one output tensor. It is cut into tiles from its shape alone, small ones: all vectors of a tile stay in the second cache level
-// from the reading of the inputs to the writing of the output. A few tiles in a row make a chunk, the piece that is dealt out to threads,
-// written and hashed. The runner calls
-//     reduce(pass, tile) for every tile, in any order, on any thread      -> sums and counts
-//     seal(pass, totals)  once                                            -> one more pass, or map
-//     map(tile)           for every tile, in any order, on any thread     -> output values
+// A job is one output tensor. It is cut into tiles from its shape alone, small ones: all vectors of a tile stay in the first cache level
+// from the conversion of the inputs to that of the output. Tiles in a row make a chunk, the piece that is dealt out to threads, written
+// and hashed. The runner calls
+//     reduce(pass, tile) for every tile; those of a chunk in order and on one thread, chunks in any order   -> sums and counts
+//     seal(pass, totals)  once                                                                              -> one more pass, or map
+//     map(tile)           for every tile, in any order, on any thread                                       -> output values
 // Per-tile sums are f64 and are added in tile order; counts are integers. So the result depends on the shape only, never on
 // threads or budget. Inputs arrive as f32 (f64 inputs are rounded to f32 on load); output is f32, rounded once on store.
 #pragma once
@@ -39,14 +39,12 @@ struct Tile {
   std::int64_t count = 0;
 };
 
-// A tile of element grain: its f32 inputs and its output stay in the first cache level. Methods that rank elements keep counts for each
-// tile, so theirs are larger.
+// A tile of element grain: its f32 inputs and its output stay in the first cache level.
 inline constexpr std::int64_t kTileElems = std::int64_t{1} << 10;
-inline constexpr std::int64_t kRankedTileElems = std::int64_t{1} << 14;
 inline constexpr std::int64_t kChunkElems = std::int64_t{1} << 16;  // of the tiles of a chunk, where one tile is not more
 inline constexpr std::int64_t kLongestRow = std::int64_t{1} << 20;  // a longer row is not held whole in a tile
 
-// How a shape is cut. Pure: shape, grain and the size of a tile decide.
+// How a shape is cut. Pure: shape and grain decide.
 struct Tiling {
   std::int64_t elems = 0;
   std::int64_t row = 1;         // length of a row
@@ -63,7 +61,7 @@ struct Tiling {
     for (std::int64_t t = chunk * chunk_tiles; t < std::min(tiles, (chunk + 1) * chunk_tiles); ++t) visit(tile(t));
   }
 };
-Tiling make_tiling(const Shape& shape, Grain grain, std::int64_t tile_elems = kTileElems);
+Tiling make_tiling(const Shape& shape, Grain grain);
 
 class Survey;
 
@@ -114,6 +112,13 @@ class Scratch {
   std::uint32_t* words(int slot, std::int64_t count) { return take<std::uint32_t>(slot, count); }
   std::uint64_t* longs(int slot, std::int64_t count) { return take<std::uint64_t>(slot, count); }
   std::uint8_t* bytes(int slot, std::int64_t count) { return take<std::uint8_t>(slot, count); }
+  // A few items, one for each model: a tile is too small to ask the system for memory.
+  template <typename T>
+  std::span<T> few(int slot, std::size_t count) {
+    T* items = take<T>(slot, static_cast<std::int64_t>(count));
+    std::uninitialized_value_construct_n(items, count);
+    return {items, count};
+  }
 
  private:
   template <typename T>
@@ -152,7 +157,7 @@ class Kernel {
 
   // Does the reduce pass under way look at this tile? Others are not read.
   virtual bool wants(const Tile&) const noexcept { return true; }
-  // Adds to `sums` (zeroed for each tile) and `counts` (shared by the tiles of one worker). Thread-safe between tiles.
+  // Adds to `sums` (zeroed for each tile) and `counts` (shared by the tiles of one worker). Thread-safe between chunks.
   virtual void reduce(int /*pass*/, const Tile&, const TileInputs&, double* /*sums*/, std::uint64_t* /*counts*/, Measure&,
                       Scratch&) noexcept {}
   virtual Next seal(int /*pass*/, const Totals&) noexcept { return Next::kMap; }

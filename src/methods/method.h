@@ -77,14 +77,13 @@ struct Method {
   int min_models = 1;  // inputs besides the base
   int max_models = 1 << 20;
   Grain grain = Grain::kElement;
-  bool ranks = false;   // elements, with counts for each tile
   bool random = false;  // draws from the seed
   const FieldTable* global = nullptr;
   const FieldTable* model = nullptr;  // per input model
   std::vector<Law> laws;
   std::vector<MethodExample> examples;
 
-  Tiling tiling_of(const Shape& shape) const { return make_tiling(shape, grain, ranks ? kRankedTileElems : kTileElems); }
+  Tiling tiling_of(const Shape& shape) const { return make_tiling(shape, grain); }
 
   // Makes the kernel of one job. Takes every parameter it uses from `spec.global` and `spec.models`.
   std::unique_ptr<Kernel> (*make_kernel)(const KernelSpec& spec) = nullptr;

@@ -45,9 +45,10 @@ const FieldTable& model_fields() {
   return table;
 }
 
-// Scratch slots: spreads and marks.
+// Scratch slots: spreads, marks, and votes (two).
 constexpr int kSpreadSlot = 0;
 constexpr int kMarkSlot = 1;
+constexpr int kVoteSlot = 2;
 
 constexpr const char* kDiffering = "positions that differ";
 
@@ -62,6 +63,7 @@ class SceKernel final : public Kernel {
                .elems = spec.tiling.elems,
                .tiles = spec.tiling.tiles,
                .tile_elems = spec.tiling.tile_elems,
+               .chunk_tiles = spec.tiling.chunk_tiles,
                .keep_budget_bytes = spec.keep_budget_bytes}) {
     CHECK(spec.has_base);
     if (!weights_.empty()) phase_ = selects() ? Phase::kSelect : Phase::kWeigh;
@@ -118,7 +120,8 @@ class SceKernel final : public Kernel {
       std::memcpy(out, in.base, static_cast<std::size_t>(tile.count) * sizeof(float));
     } else {
       const std::uint64_t* marks = select_ == Select::kDeltas ? selected(tile, in, scratch, Marks::kAgain) : nullptr;
-      std::vector<std::int64_t> votes(models), lost(models);
+      const auto votes = scratch.few<std::int64_t>(kVoteSlot, models);
+      const auto lost = scratch.few<std::int64_t>(kVoteSlot + 1, models);
       simd::VoteCounts counts{0, votes, lost};
       constexpr double kSmallestDivisor = 1e-6;
       simd::merge_majority(in.base, in.models, marks, weights_, kSmallestDivisor, out, tile.count, counts);
@@ -234,7 +237,6 @@ mergekit takes the variances in the tensors' type (D32) and adds the models in a
       .paper = "arXiv 2408.07990",
       .base = BaseRule::kRequired,
       .min_models = 0,
-      .ranks = true,
       .global = &global_fields(),
       .model = &model_fields(),
       .laws = {Law::kSelfMergeIsIdentity, Law::kOneModelIsItself, Law::kBaseIsFixedPoint, Law::kOrderDoesNotMatter, Law::kScaleEquivariant,

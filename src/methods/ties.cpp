@@ -73,7 +73,6 @@ mergekit breaks equal magnitudes arbitrarily and stops where density * n rounds 
       .base = BaseRule::kRequired,
       .min_models = 0,
       .grain = Grain::kElement,
-      .ranks = true,
       .random = false,
       .global = &global_fields(),
       .model = &model_fields(),

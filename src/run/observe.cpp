@@ -16,7 +16,7 @@ void add_to(Histogram& histogram, const float* x, const float* base, std::int64_
 
 // x + y in `room`: a model's values from its task vector, off by the rounding of that, which is none for near values of f16 or bf16.
 const float* add(const float* x, const float* y, std::vector<float>& room, std::int64_t n) {
-  room.resize(static_cast<std::size_t>(n));
+  if (std::ssize(room) < n) room.resize(static_cast<std::size_t>(n));
   simd::add(x, y, room.data(), n);
   return room.data();
 }
@@ -31,8 +31,11 @@ void observe(const Job& job, const Tile& tile, const TileInputs& in, const float
   sketch.input_square.resize(n);
   sketch.input_out.resize(n);
   sketch.histograms.resize(n + 1);
-  std::vector<const float*> y(n + 1);
-  std::vector<std::vector<float>> sums(in.task_vectors.size());
+  // Tiles with a sample are many.
+  thread_local std::vector<const float*> y;
+  y.resize(n + 1);
+  thread_local std::vector<std::vector<float>> sums;
+  if (sums.size() < in.task_vectors.size()) sums.resize(in.task_vectors.size());
   for_each_sample(tile.begin, tile.count, job.tiling.elems, [&](std::int64_t at, std::int64_t count) {
     const float* base = in.base == nullptr ? nullptr : in.base + at;
     for (std::size_t i = 0; i < n; ++i) y[i] = in.models.empty() ? add(base, in.task_vectors[i] + at, sums[i], count) : in.models[i] + at;

@@ -14,47 +14,48 @@ namespace {
 
 constexpr std::int64_t kChunk = 4096;  // elements whose digits stay in the first cache level
 
-// The values of one tile inside a coarse bucket: in each slot a fine digit + 1 and how often it was seen, or 0.
+// The values of a chunk inside a coarse bucket: in each slot a fine digit + 1 and how often it was seen, or 0.
 constexpr std::int64_t kValueSlots = 8;
 constexpr int kCountBits = 40;
 constexpr std::uint64_t kTooMany = ~std::uint64_t{0};  // in the first slot
-// With more tiles the values would need more counters (8 bytes in a slot) than they are worth.
-constexpr std::int64_t kMostTiles = std::int64_t{1} << 14;
+// With more chunks the values would need more counters (8 bytes in a slot) than they are worth.
+constexpr std::int64_t kMostGroups = std::int64_t{1} << 14;
 
-// One tile of so many is looked at to find about where the cuts lie; with few tiles the look costs as much as it saves.
+// One of so many pieces is looked at to find about where the cuts lie; with few pieces the look costs as much as it saves.
 constexpr std::int64_t kSampleStride = 16;
-constexpr std::int64_t kFewTiles = 4 * kSampleStride;
-// Buckets of a window on each side of the place, at least: 2 to 5 % of the magnitude. It reaches further where few magnitudes differ, as in
-// differences of 16-bit numbers: over the ranks that the sample may be off by. A tile keeps a sixteenth of its elements at
-// most: up to 4.5 % lie in the window where magnitudes are normally distributed, and equal ones count once.
-constexpr std::uint32_t kWindowReach = 12;
-constexpr std::uint32_t kFarthestReach = 4096;  // so that the counters of windows are no more than those of the other passes
-constexpr std::int64_t kKeptOfTile = 16;
+constexpr std::int64_t kFewPieces = 4 * kSampleStride;
+// A sample is counted by fewer buckets: 32,768.
+constexpr int kSampleShift = kCoarseShift + 1;
+constexpr std::int64_t kSampleBuckets = std::int64_t{1} << (31 - kSampleShift);
+// Of these, what a window reaches on each side of the place, at least: 2 to 5 % of the magnitude. It reaches further where few magnitudes
+// differ, as in differences of 16-bit numbers: over the ranks that the sample may be off by. A chunk keeps a sixteenth of its elements at
+// most: up to 5 % lie in the window where magnitudes are normally distributed, and equal ones of a tile count once.
+constexpr std::uint32_t kWindowReach = 6;
+constexpr std::uint32_t kFarthestReach = 2048;  // so that the counters of windows are no more than those of the other passes
+constexpr std::int64_t kKeptOfChunk = 16;
 
 // Counts values that may be equal, a limited number of different ones.
 class ValueCounts {
  public:
   static constexpr std::int64_t kMost = 1024;
 
-  // Is there room?
-  bool add(std::uint32_t value) noexcept {
+  // There must be room for one more: number() < kMost.
+  void add(std::uint32_t value) noexcept {
     std::size_t at = value * 0x9E3779B1u >> (32 - kBits);
     while (slots_[at].count != 0 && slots_[at].value != value) at = (at + 1) % kSlots;
-    if (slots_[at].count++ > 0) return true;
+    if (slots_[at].count++ > 0) return;
     slots_[at].value = value;
     used_[static_cast<std::size_t>(number_++)] = static_cast<std::uint16_t>(at);
-    return number_ < kMost;
   }
   std::int64_t number() const noexcept { return number_; }
   void clear() noexcept {
     for (std::int64_t i = 0; i < number_; ++i) slots_[used_[static_cast<std::size_t>(i)]].count = 0;
     number_ = 0;
   }
-  std::vector<ValueCount> values() const {
-    std::vector<ValueCount> all;
-    all.reserve(static_cast<std::size_t>(number_));
-    for (std::int64_t i = 0; i < number_; ++i) all.push_back(slots_[used_[static_cast<std::size_t>(i)]]);
-    return all;
+  // Calls see(value with its count) for each, in the order in which they came.
+  template <typename See>
+  void for_each(const See& see) const {
+    for (std::int64_t i = 0; i < number_; ++i) see(slots_[used_[static_cast<std::size_t>(i)]]);
   }
 
  private:
@@ -64,6 +65,16 @@ class ValueCounts {
   std::array<std::uint16_t, kMost> used_{};
   std::int64_t number_ = 0;
 };
+
+// Appends m values, equal ones as one, or as many as there is room for; returns how many those are.
+std::int64_t append_values(const std::uint32_t* found, std::int64_t m, std::int64_t room, std::vector<ValueCount>& values) {
+  thread_local ValueCounts different;  // cleared by what is in it: most of it is empty
+  different.clear();
+  std::int64_t i = 0;
+  for (; i < m && different.number() < std::min(room, ValueCounts::kMost); ++i) different.add(found[i]);
+  different.for_each([&values](const ValueCount& v) { values.push_back(v); });
+  return i;
+}
 
 void note_value(std::uint64_t* slots, std::uint32_t digit) noexcept {
   const std::uint64_t value = std::uint64_t{digit} + 1;
@@ -76,7 +87,7 @@ void note_value(std::uint64_t* slots, std::uint32_t digit) noexcept {
   slots[0] = kTooMany;
 }
 
-// How often a tile has the digit; empty where that was not noted.
+// How often a chunk has the digit; empty where that was not noted.
 std::optional<std::uint64_t> noted_count(std::span<const std::uint64_t> slots, std::uint32_t digit) noexcept {
   if (slots[0] == kTooMany) return std::nullopt;
   for (const std::uint64_t slot : slots) {
@@ -97,6 +108,15 @@ std::int64_t for_each_between(const float* x, std::int64_t n, std::uint32_t low,
     see(found, m);
   }
   return all_above;
+}
+
+void count_digits(const float* x, std::int64_t n, int shift, std::uint64_t* counts) noexcept {
+  std::uint16_t digits[kChunk];
+  for (std::int64_t at = 0; at < n; at += kChunk) {
+    const std::int64_t m = std::min(kChunk, n - at);
+    simd::magnitude_digits(x + at, shift, digits, m);
+    for (std::int64_t i = 0; i < m; ++i) ++counts[digits[i]];
+  }
 }
 
 // Calls see(fine digit) for each element of a coarse bucket.
@@ -123,8 +143,6 @@ std::size_t find_from_top(std::span<const std::uint64_t> counts, std::int64_t ta
   return last;
 }
 
-constexpr auto kLastBucket = static_cast<std::uint32_t>(kCoarseBuckets - 1);
-
 enum class Way : std::int64_t { kDown = -1, kUp = 1 };
 
 // The bucket on the way from `from` with which those passed hold so many elements, or the last that holds any within reach.
@@ -133,7 +151,7 @@ std::uint32_t reach(std::span<const std::uint64_t> counts, std::uint32_t from, W
   std::uint32_t held = 0;
   for (std::int64_t distance = 1; elems > 0 && held < kWindowReach && distance <= kFarthestReach; ++distance) {
     const std::int64_t b = from + static_cast<std::int64_t>(way) * distance;
-    if (b < 0 || b > kLastBucket) break;
+    if (b < 0 || b >= kSampleBuckets) break;
     const auto here = static_cast<std::int64_t>(counts[static_cast<std::size_t>(b)]);
     if (here == 0) continue;
     elems -= here;
@@ -145,14 +163,7 @@ std::uint32_t reach(std::span<const std::uint64_t> counts, std::uint32_t from, W
 
 }  // namespace
 
-void count_coarse(const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
-  std::uint16_t digits[kChunk];
-  for (std::int64_t at = 0; at < n; at += kChunk) {
-    const std::int64_t m = std::min(kChunk, n - at);
-    simd::magnitude_digits(x + at, kCoarseShift, digits, m);
-    for (std::int64_t i = 0; i < m; ++i) ++counts[digits[i]];
-  }
-}
+void count_coarse(const float* x, std::int64_t n, std::uint64_t* counts) noexcept { count_digits(x, n, kCoarseShift, counts); }
 
 void count_fine(const float* x, std::int64_t n, std::uint32_t bucket, std::uint64_t* counts) noexcept {
   for_each_fine(x, n, bucket, [counts](std::uint32_t digit) { ++counts[digit]; });
@@ -206,31 +217,29 @@ std::int64_t share_of(double share, std::int64_t n) noexcept {
 RankCuts::RankCuts(Spec spec) : spec_(std::move(spec)) {
   if (spec_.share_of_nonzero) spec_.takes = {0};
   for (const std::int64_t take : spec_.takes) cuts_.emplace_back(take);
-  if (spec_.tiles >= kFewTiles && window_bytes() <= spec_.keep_budget_bytes) stage_ = Stage::kSample;
+  if (ceil_div(spec_.tiles, sampled_tiles()) >= kFewPieces && window_bytes() <= spec_.keep_budget_bytes) stage_ = Stage::kSample;
 }
 
 bool RankCuts::wants(std::int64_t tile) const noexcept {
-  if (stage_ == Stage::kSample) return tile % kSampleStride == 0;
+  if (stage_ == Stage::kSample) return tile / sampled_tiles() % kSampleStride == 0;
   if (stage_ != Stage::kTieTiles) return true;
   return std::any_of(cuts_.begin(), cuts_.end(), [&](const RankCut& c) { return c.needs_ties() && c.last_tile() == tile / group(); });
 }
 
-std::int64_t RankCuts::group() const noexcept { return std::max<std::int64_t>(1, ceil_div(spec_.tiles, kMostTiles)); }
+std::int64_t RankCuts::group() const noexcept { return spec_.chunk_tiles * std::max<std::int64_t>(1, ceil_div(chunks(), kMostGroups)); }
 
-bool RankCuts::notes_values() const noexcept { return spec_.ties == Ties::kByIndex && spec_.tiles <= kMostTiles; }
-
-std::int64_t RankCuts::second_size() const noexcept { return kFineBuckets + (notes_values() ? spec_.tiles * kValueSlots : 0); }
+std::int64_t RankCuts::second_size() const noexcept { return kFineBuckets + (notes_values() ? groups() * kValueSlots : 0); }
 
 std::int64_t RankCuts::count_size() const noexcept {
   const auto cuts = static_cast<std::int64_t>(cuts_.size());
   const std::int64_t zeros = spec_.share_of_nonzero ? 1 : 0;  // the first counter
   switch (stage_) {
-    case Stage::kSample:
+    case Stage::kSample: return zeros + kSampleBuckets;
     case Stage::kCoarse: return zeros + kCoarseBuckets;
     case Stage::kWindow:
       return std::accumulate(windows_.begin(), windows_.end(), zeros, [](std::int64_t n, const Window& w) { return n + w.counters(); });
     case Stage::kFine: return cuts * second_size();
-    case Stage::kTies: return cuts * ceil_div(spec_.tiles, group());
+    case Stage::kTies: return cuts * groups();
     case Stage::kTieTiles: return cuts * group();
   }
   return 0;
@@ -240,11 +249,12 @@ void RankCuts::reduce(std::int64_t tile, const float* x, std::int64_t n, std::ui
   if (!wants(tile)) return;
   // Zeros are told from the smallest numbers by the lower bits only.
   if (spec_.share_of_nonzero && stage_ <= Stage::kCoarse) *counts++ += count_equal(x, n, 0);
-  if (stage_ == Stage::kSample || stage_ == Stage::kCoarse) return count_coarse(x, n, counts);
+  if (stage_ == Stage::kSample) return count_digits(x, n, kSampleShift, counts);
+  if (stage_ == Stage::kCoarse) return count_coarse(x, n, counts);
   for (std::size_t c = 0; c < cuts_.size(); ++c) {
     switch (stage_) {
       case Stage::kWindow:
-        reduce_window(c, tile, x, n, counts);
+        reduce_window(windows_[c], tile, x, n, counts);
         counts += windows_[c].counters();
         break;
       case Stage::kFine:
@@ -253,7 +263,7 @@ void RankCuts::reduce(std::int64_t tile, const float* x, std::int64_t n, std::ui
         break;
       case Stage::kTies:
         counts[tile / group()] += count_equal(x, n, cuts_[c].magnitude());
-        counts += ceil_div(spec_.tiles, group());
+        counts += groups();
         break;
       default:
         if (cuts_[c].last_tile() == tile / group()) counts[tile % group()] += count_equal(x, n, cuts_[c].magnitude());
@@ -262,31 +272,27 @@ void RankCuts::reduce(std::int64_t tile, const float* x, std::int64_t n, std::ui
   }
 }
 
-void RankCuts::reduce_window(std::size_t c, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
-  Window& window = windows_[c];
-  thread_local ValueCounts kept;  // cleared by what is in it: most of it is empty
-  kept.clear();
-  const std::int64_t most = std::min(spec_.tile_elems / kKeptOfTile, ValueCounts::kMost);
-  bool room = true;
-  const auto count = [&](std::uint32_t value, std::uint64_t times) { counts[1 + (value >> kCoarseShift) - window.first] += times; };
+void RankCuts::reduce_window(Window& window, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept {
+  Window::Chunk& chunk = window.chunks[static_cast<std::size_t>(tile / spec_.chunk_tiles)];
+  const std::int64_t most = chunk_elems() / kKeptOfChunk;
+  if (!chunk.too_many) chunk.values.reserve(static_cast<std::size_t>(most));
+  const auto count = [&](const ValueCount& v) { counts[1 + (v.value >> kCoarseShift) - window.first] += v.count; };
   *counts +=
       static_cast<std::uint64_t>(for_each_between(x, n, window.low(), window.high(), [&](const std::uint32_t* found, std::int64_t m) {
-        std::int64_t i = 0;
-        for (; room && i < m; ++i) room = kept.add(found[i]) && kept.number() <= most;
-        for (; i < m; ++i) count(found[i], 1);
+        std::int64_t kept = 0;
+        if (!chunk.too_many) kept = append_values(found, m, most - std::ssize(chunk.values), chunk.values);
+        chunk.too_many = chunk.too_many || kept < m;
+        for (std::int64_t i = kept; i < m; ++i) count({found[i], 1});
       }));
-  std::vector<ValueCount> values = kept.values();
-  if (room) {
-    window.values[static_cast<std::size_t>(tile)] = std::move(values);
-    return;
+  if (chunk.too_many) {
+    for (const ValueCount& v : std::exchange(chunk.values, {})) count(v);
   }
-  for (const ValueCount& v : values) count(v.value, v.count);
-  window.too_many[static_cast<std::size_t>(tile)] = 1;
+  window.ends[static_cast<std::size_t>(tile)] = static_cast<std::uint32_t>(chunk.values.size());
 }
 
 void RankCuts::reduce_fine(const RankCut& cut, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) const noexcept {
   if (!notes_values()) return count_fine(x, n, cut.coarse_bucket(), counts);
-  std::uint64_t* slots = counts + kFineBuckets + tile * kValueSlots;
+  std::uint64_t* slots = counts + kFineBuckets + tile / group() * kValueSlots;
   for_each_fine(x, n, cut.coarse_bucket(), [counts, slots](std::uint32_t digit) {
     ++counts[digit];
     if (slots[0] != kTooMany) note_value(slots, digit);
@@ -294,13 +300,13 @@ void RankCuts::reduce_fine(const RankCut& cut, std::int64_t tile, const float* x
 }
 
 bool RankCuts::ties_from_values(RankCut& cut, std::span<const std::uint64_t> values) const {
-  std::vector<std::uint64_t> per_tile;
+  std::vector<std::uint64_t> each;
   for (std::size_t at = 0; at < values.size(); at += kValueSlots) {
     const auto count = noted_count(values.subspan(at, kValueSlots), cut.magnitude() & static_cast<std::uint32_t>(kFineBuckets - 1));
     if (!count) return false;
-    per_tile.push_back(*count);
+    each.push_back(*count);
   }
-  cut.see_ties(per_tile);
+  cut.see_ties(each);
   return true;
 }
 
@@ -323,10 +329,13 @@ RankCuts::Stage RankCuts::place_windows(std::span<const std::uint64_t> counts) n
     const auto middle = static_cast<std::uint32_t>(find_from_top(counts, std::max<std::int64_t>(1, sampled), above));
     const std::int64_t down_to_middle = above + static_cast<std::int64_t>(counts[middle]);
     Window& window = windows_[c];
-    window.first = std::min(reach(counts, middle, Way::kDown, sampled + doubt - down_to_middle), middle - std::min(middle, kWindowReach));
-    window.last = std::max(reach(counts, middle, Way::kUp, above - (sampled - doubt)), std::min(middle + kWindowReach, kLastBucket));
-    window.values.resize(static_cast<std::size_t>(spec_.tiles));
-    window.too_many.resize(static_cast<std::size_t>(spec_.tiles));
+    const std::uint32_t first = reach(counts, middle, Way::kDown, sampled + doubt - down_to_middle);
+    const std::uint32_t last = reach(counts, middle, Way::kUp, above - (sampled - doubt));
+    constexpr auto kOfSample = std::uint32_t{1} << (kSampleShift - kCoarseShift);  // coarse buckets
+    window.first = std::min(first, middle - std::min(middle, kWindowReach)) * kOfSample;
+    window.last = std::min(std::max(last, middle + kWindowReach) * kOfSample + kOfSample, static_cast<std::uint32_t>(kCoarseBuckets)) - 1;
+    window.chunks.resize(static_cast<std::size_t>(chunks()));
+    window.ends.resize(static_cast<std::size_t>(spec_.tiles));
   }
   return Stage::kWindow;
 }
@@ -339,10 +348,10 @@ std::optional<RankCuts::Stage> RankCuts::see_windows(std::span<const std::uint64
     const auto mine = counts.first(size);
     counts = counts.subspan(size);
     const auto above = static_cast<std::int64_t>(mine.front());
-    // Tiles that kept their values did not count them.
+    // Chunks that kept their values did not count them.
     std::vector<std::uint64_t> buckets(mine.begin() + 1, mine.end());
-    for (const auto& values : windows_[c].values) {
-      for (const ValueCount& v : values) buckets[(v.value >> kCoarseShift) - windows_[c].first] += v.count;
+    for (const Window::Chunk& chunk : windows_[c].chunks) {
+      for (const ValueCount& v : chunk.values) buckets[(v.value >> kCoarseShift) - windows_[c].first] += v.count;
     }
     std::int64_t inside = 0;
     for (const std::uint64_t n : buckets) inside += static_cast<std::int64_t>(n);
@@ -350,42 +359,55 @@ std::optional<RankCuts::Stage> RankCuts::see_windows(std::span<const std::uint64
     std::int64_t above_inside = 0;
     const std::size_t bucket = find_from_top(buckets, cut.take() - above, above_inside);
     cut.see_bucket(windows_[c].first + static_cast<std::uint32_t>(bucket), above + above_inside);
-    decided = decided && std::none_of(windows_[c].too_many.begin(), windows_[c].too_many.end(), [](char t) { return t != 0; });
+    decided = decided && std::none_of(windows_[c].chunks.begin(), windows_[c].chunks.end(), [](const auto& k) { return k.too_many; });
   }
   if (!decided) return Stage::kFine;
-  for (std::size_t c = 0; c < cuts_.size(); ++c) settle(cuts_[c], windows_[c], spec_.ties);
+  for (std::size_t c = 0; c < cuts_.size(); ++c) settle(cuts_[c], windows_[c]);
   return std::nullopt;
 }
 
-void RankCuts::settle(RankCut& cut, const Window& window, Ties ties) {
+void RankCuts::settle(RankCut& cut, const Window& window) const {
   std::vector<std::uint64_t> fine(static_cast<std::size_t>(kFineBuckets));
-  for (const auto& values : window.values) {
-    for (const ValueCount& v : values) {
+  for (const Window::Chunk& chunk : window.chunks) {
+    for (const ValueCount& v : chunk.values) {
       if (v.value >> kCoarseShift == cut.coarse_bucket()) fine[v.value & static_cast<std::uint32_t>(kFineBuckets - 1)] += v.count;
     }
   }
   cut.see_fine(fine);
-  if (ties != Ties::kByIndex || !cut.needs_ties()) return;
-  std::vector<std::uint64_t> per_tile;
-  for (const auto& values : window.values) {
-    const auto equal = std::find_if(values.begin(), values.end(), [&cut](const ValueCount& v) { return v.value == cut.magnitude(); });
-    per_tile.push_back(equal == values.end() ? 0 : equal->count);
+  if (spec_.ties != Ties::kByIndex || !cut.needs_ties()) return;
+  const auto equal = [&cut](std::span<const ValueCount> values) {
+    std::uint64_t count = 0;
+    for (const ValueCount& v : values) count += v.value == cut.magnitude() ? v.count : 0;
+    return count;
+  };
+  std::vector<std::uint64_t> each;
+  for (const Window::Chunk& chunk : window.chunks) each.push_back(equal(chunk.values));
+  cut.see_ties(each);
+  const std::span<const ValueCount> last = window.chunks[static_cast<std::size_t>(cut.last_tile())].values;
+  const std::int64_t first = cut.last_tile() * spec_.chunk_tiles;
+  each.clear();
+  std::size_t from = 0;
+  for (std::int64_t t = first; t < std::min(spec_.tiles, first + spec_.chunk_tiles); ++t) {
+    const std::size_t end = window.ends[static_cast<std::size_t>(t)];
+    each.push_back(equal(last.subspan(from, end - from)));
+    from = end;
   }
-  cut.see_ties(per_tile);
+  cut.see_ties(each, first, cut.ties_before_last());
 }
 
 std::optional<RankCuts::Stage> RankCuts::see_fine(std::span<const std::uint64_t> counts) noexcept {
-  bool ties_left = false;
+  bool ties = false, unknown = false;
   const auto size = static_cast<std::size_t>(second_size());
   for (std::size_t c = 0; c < cuts_.size(); ++c) {
     const auto mine = counts.subspan(c * size, size);
     cuts_[c].see_fine(mine.first(static_cast<std::size_t>(kFineBuckets)));
-    if (!cuts_[c].needs_ties()) continue;
-    const bool found = notes_values() && ties_from_values(cuts_[c], mine.subspan(static_cast<std::size_t>(kFineBuckets)));
-    ties_left = ties_left || !found;
+    if (spec_.ties != Ties::kByIndex || !cuts_[c].needs_ties()) continue;
+    ties = true;
+    const bool noted = notes_values() && ties_from_values(cuts_[c], mine.subspan(static_cast<std::size_t>(kFineBuckets)));
+    unknown = unknown || !noted;
   }
-  if (spec_.ties == Ties::kByIndex && ties_left) return Stage::kTies;
-  return std::nullopt;
+  if (unknown) return Stage::kTies;
+  return ties && spec_.chunk_tiles > 1 ? std::optional(Stage::kTieTiles) : std::nullopt;
 }
 
 std::optional<RankCuts::Stage> RankCuts::see_ties(std::span<const std::uint64_t> counts) noexcept {
@@ -400,8 +422,7 @@ std::optional<RankCuts::Stage> RankCuts::see_ties(std::span<const std::uint64_t>
       cut.see_ties(mine, cut.last_tile() * group(), cut.ties_before_last());
     }
   }
-  if (stage_ == Stage::kTies && group() > 1) return Stage::kTieTiles;
-  return std::nullopt;
+  return stage_ == Stage::kTies && group() > 1 ? std::optional(Stage::kTieTiles) : std::nullopt;
 }
 
 bool RankCuts::seal(std::span<const std::uint64_t> counts) noexcept {
@@ -435,12 +456,12 @@ bool RankCuts::seal(std::span<const std::uint64_t> counts) noexcept {
 }
 
 std::int64_t RankCuts::window_bytes() const noexcept {
-  const auto of_tile = spec_.tile_elems / kKeptOfTile * std::int64_t{sizeof(ValueCount)} + std::int64_t{sizeof(std::vector<int>)} + 1;
-  return std::ssize(cuts_) * spec_.tiles * of_tile;
+  const auto of_chunk = chunk_elems() / kKeptOfChunk * std::int64_t{sizeof(ValueCount)} + std::int64_t{sizeof(Window::Chunk)};
+  return std::ssize(cuts_) * (chunks() * of_chunk + spec_.tiles * 4);
 }
 
 std::int64_t RankCuts::most_counter_bytes(std::int64_t cuts, std::int64_t tiles) noexcept {
-  const std::int64_t notes = std::min(tiles, kMostTiles) * kValueSlots;
+  const std::int64_t notes = std::min(tiles, kMostGroups) * kValueSlots;
   return 8 * std::max(1 + kCoarseBuckets, cuts * (kFineBuckets + notes));
 }
 

@@ -1,16 +1,20 @@
 // Exact selection by magnitude in bounded memory: which elements are the first K of a tensor in the order (|x| descending, index
 // ascending)? A sample of the tiles tells about where the cut lies; one pass over all tiles then counts what lies above a window around
 // that place and keeps the values inside, which decide. Where the window misses the cut, or the values are too many, counting passes find
-// it: by the upper bits of the magnitudes, then by the lower bits of the one bucket, and where a tile has many different values near the
+// it: by the upper bits of the magnitudes, then by the lower bits of the one bucket, and where many different values lie near the
 // cut, by a count of the elements of exactly its magnitude. The result is the same.
+//
+// Tiles are small, so what is kept of a pass is kept for chunks of tiles, or for groups of chunks where there are very many.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "base/checked.h"
 #include "simd/select.h"
 
 namespace crucible {
@@ -83,7 +87,8 @@ class RankCuts {
     std::optional<double> share_of_nonzero = {};  // instead: one cut, after this share of the elements that are not 0
     std::int64_t elems = 0;
     std::int64_t tiles = 0;
-    std::int64_t tile_elems = 0;  // of a tile at most
+    std::int64_t tile_elems = 0;   // of a tile at most
+    std::int64_t chunk_tiles = 1;  // the tiles of a chunk are reduced one after another, in order
     Ties ties = Ties::kByIndex;
     std::int64_t keep_budget_bytes = 0;  // of values around the cuts; with less than they need there is one pass more
   };
@@ -92,7 +97,7 @@ class RankCuts {
   // Does the pass look at this tile? It may be left out of the pass if not, and is not counted in any case.
   bool wants(std::int64_t tile) const noexcept;
   std::int64_t count_size() const noexcept;
-  // Thread-safe between tiles.
+  // Thread-safe between chunks.
   void reduce(std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept;
   // Is one more pass needed?
   bool seal(std::span<const std::uint64_t> counts) noexcept;
@@ -112,36 +117,45 @@ class RankCuts {
     kWindow,    // what lies above the windows, and the values inside
     kCoarse,    // upper bits
     kFine,      // lower bits of one bucket a cut
-    kTies,      // elements of exactly a cut's magnitude in each tile, or in each group of tiles where there are very many
-    kTieTiles,  // ... and then in each tile of the group that takes the last
+    kTies,      // elements of exactly a cut's magnitude in each group of tiles
+    kTieTiles,  // ... and in each tile of the group that takes the last
   };
   // Consecutive coarse buckets around the place where a cut should lie.
   struct Window {
     std::uint32_t first = 0, last = 0;
-    std::vector<std::vector<ValueCount>> values;                                       // of each tile, in no order
-    std::vector<char> too_many;                                                        // tiles whose values were not kept
+    struct Chunk {
+      std::vector<ValueCount> values;  // of one tile after another, those of a tile in no order
+      bool too_many = false;           // to be kept: they were counted
+    };
+    std::vector<Chunk> chunks;
+    std::vector<std::uint32_t> ends;                                                   // of each tile's values in those of its chunk
     std::int64_t counters() const noexcept { return 2 + std::int64_t{last - first}; }  // what lies above, and each bucket
     std::uint32_t low() const noexcept { return first << kCoarseShift; }
     std::uint32_t high() const noexcept { return last << kCoarseShift | static_cast<std::uint32_t>(kFineBuckets - 1); }
   };
 
   std::int64_t window_bytes() const noexcept;
-  // Counters of the second counting pass, for one cut: the fine buckets, then the values of each tile.
+  // Counters of the second counting pass, for one cut: the fine buckets, then the values of each chunk.
   std::int64_t second_size() const noexcept;
-  bool notes_values() const noexcept;
+  bool notes_values() const noexcept { return spec_.ties == Ties::kByIndex && group() == spec_.chunk_tiles; }
   bool ties_from_values(RankCut& cut, std::span<const std::uint64_t> values) const;
 
-  void reduce_window(std::size_t c, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept;
+  void reduce_window(Window& window, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) noexcept;
   void reduce_fine(const RankCut& cut, std::int64_t tile, const float* x, std::int64_t n, std::uint64_t* counts) const noexcept;
   void see_zeros(std::uint64_t zeros) noexcept;
   Stage place_windows(std::span<const std::uint64_t> counts) noexcept;
   // The stage after the windows; none where they decided everything.
   std::optional<Stage> see_windows(std::span<const std::uint64_t> counts) noexcept;
-  static void settle(RankCut& cut, const Window& window, Ties ties);
+  void settle(RankCut& cut, const Window& window) const;
   std::optional<Stage> see_fine(std::span<const std::uint64_t> counts) noexcept;
   std::optional<Stage> see_ties(std::span<const std::uint64_t> counts) noexcept;
-  // Tiles that the passes over ties count together.
+  std::int64_t chunks() const noexcept { return ceil_div(spec_.tiles, spec_.chunk_tiles); }
+  std::int64_t chunk_elems() const noexcept { return spec_.tile_elems * spec_.chunk_tiles; }
+  // Tiles that a sample takes together.
+  std::int64_t sampled_tiles() const noexcept { return ceil_div(spec_.chunk_tiles, std::int64_t{4}); }
+  // Tiles whose ties are counted together, and their number.
   std::int64_t group() const noexcept;
+  std::int64_t groups() const noexcept { return ceil_div(spec_.tiles, group()); }
 
   Spec spec_;
   Stage stage_ = Stage::kCoarse;

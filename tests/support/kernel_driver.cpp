@@ -16,6 +16,9 @@
 namespace crucible::test {
 namespace {
 
+// Short chunks, so that tensors of a few tiles have several.
+constexpr std::int64_t kChunkTiles = 2;
+
 // What one tile adds up to.
 struct Part {
   std::vector<double> sums;
@@ -37,6 +40,7 @@ class Drive {
         global_(make_params(*method.global, merge.global)),
         workers_(static_cast<std::size_t>(options.workers)),
         rng_(options.shuffle.value_or(0)) {
+    tiling_.chunk_tiles = std::min(tiling_.chunk_tiles, kChunkTiles);
     for (std::size_t i = 0; i < merge.models.size(); ++i) {
       models_.push_back(make_params(*method.model, merge.args_of(i)));
       keys_.push_back(merge.key_of(i));
@@ -123,7 +127,7 @@ class Drive {
   void run_pass(bool mapping) {
     sums_.assign(mapping ? 0 : static_cast<std::size_t>(kernel_->sum_count(result_.reduce_passes)), 0.0);
     parts_.assign(static_cast<std::size_t>(tiling_.tiles), {});
-    deal_tiles();
+    deal_chunks();
     const auto work = [this, mapping](Worker& worker) {
       for (const std::int64_t t : worker.tiles) process(tiling_.tile(t), mapping, worker);
     };
@@ -139,9 +143,9 @@ class Drive {
     }
   }
 
-  void deal_tiles() {
+  void deal_chunks() {
     std::vector<std::int64_t> order;
-    for (std::int64_t t = 0; t < tiling_.tiles; ++t) order.push_back(t);
+    for (std::int64_t c = 0; c < tiling_.chunks(); ++c) order.push_back(c);
     for (std::size_t i = order.size(); options_.shuffle && i > 1; --i) {
       std::swap(order[i - 1], order[static_cast<std::size_t>(below(rng_, static_cast<std::int64_t>(i)))]);
     }
@@ -149,7 +153,8 @@ class Drive {
       w.tiles.clear();
       w.counts.clear();
     }
-    for (std::size_t i = 0; i < order.size(); ++i) workers_[i % workers_.size()].tiles.push_back(order[i]);
+    for (std::size_t i = 0; i < order.size(); ++i)
+      tiling_.for_tiles_of_chunk(order[i], [&](const Tile& tile) { workers_[i % workers_.size()].tiles.push_back(tile.index); });
   }
 
   void process(const Tile& tile, bool mapping, Worker& worker) {

@@ -1,4 +1,4 @@
-// Runs a method's kernel on arrays in memory the way the runner does: tiles cut from the shape, reduce passes until seal says map,
+// Runs a method's kernel on arrays in memory the way the runner does: chunks of tiles cut from the shape, reduce passes until seal says map,
 // sums added in tile order, counts kept per worker. Knobs change what must not change the result.
 #pragma once
 
@@ -49,7 +49,7 @@ enum class Threads { kSimulated, kReal };
 struct DriveOptions {
   int workers = 1;
   Threads threads = Threads::kSimulated;   // simulated: one thread plays all workers
-  std::optional<std::uint64_t> shuffle{};  // order of the tiles of each pass
+  std::optional<std::uint64_t> shuffle{};  // order of the chunks of each pass
   std::int64_t keep_budget_bytes = std::int64_t{1} << 28;
 };
 

@@ -211,13 +211,13 @@ struct Cuts {
 
 constexpr std::int64_t kMuch = std::int64_t{1} << 30;
 
-// All passes over tiles of `tile` elements.
+// All passes over tiles of `tile` elements, the chunks in reverse order.
 Cuts run_cuts(const std::vector<float>& x, RankCuts::Spec spec, std::int64_t tile) {
   const auto n = std::ssize(x);
   spec.elems = n;
   spec.tiles = (n + tile - 1) / tile;
   spec.tile_elems = tile;
-  const std::int64_t tiles = spec.tiles;
+  const std::int64_t tiles = spec.tiles, chunk = spec.chunk_tiles;
   RankCuts cuts(std::move(spec));
   const std::int64_t most = RankCuts::most_counter_bytes(static_cast<std::int64_t>(cuts.size()), tiles);
   Cuts all;
@@ -226,8 +226,10 @@ Cuts run_cuts(const std::vector<float>& x, RankCuts::Spec spec, std::int64_t til
     EXPECT_LE(std::ssize(counts) * 8, most);
     // Two workers, each with counters of its own.
     std::vector<std::uint64_t> others(counts.size());
-    for (std::int64_t t = tiles - 1; t >= 0; --t)
-      cuts.reduce(t, x.data() + t * tile, std::min(tile, n - t * tile), (t % 3 == 1 ? others : counts).data());
+    for (std::int64_t c = (tiles - 1) / chunk; c >= 0; --c) {
+      for (std::int64_t t = c * chunk; t < std::min(tiles, (c + 1) * chunk); ++t)
+        cuts.reduce(t, x.data() + t * tile, std::min(tile, n - t * tile), (c % 3 == 1 ? others : counts).data());
+    }
     for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += others[i];
     more = cuts.seal(counts);
   }
@@ -257,7 +259,7 @@ RC_GTEST_PROP(RankCuts, TakeTheFirstOfAStableSort, ()) {
   const std::vector<std::int64_t> takes = {below(rng, n + 1), below(rng, n + 1)};
   // Short tiles are many: then the cut is looked for in a window first, if there is room.
   const std::int64_t tile = below(rng, 2) == 0 ? 1 + below(rng, n) : 1 + below(rng, 16);
-  const Cuts cuts = run_cuts(x, {.takes = takes, .keep_budget_bytes = below(rng, 2) * kMuch}, tile);
+  const Cuts cuts = run_cuts(x, {.takes = takes, .chunk_tiles = 1 + below(rng, 6), .keep_budget_bytes = below(rng, 2) * kMuch}, tile);
   for (std::size_t c = 0; c < 2; ++c) RC_ASSERT(cuts.inside[c] == first_of_sort(x, takes[c]));
 }
 
@@ -269,32 +271,43 @@ RC_GTEST_PROP(RankCuts, CountWhatIsNotZero, ()) {
   const std::int64_t zeros = below(rng, 4);
   for (float& v : x) v = below(rng, 4) < zeros ? -0.0f : v;
   const double share = static_cast<double>(below(rng, 101)) / 100;
-  const Cuts cuts = run_cuts(x, {.share_of_nonzero = share, .keep_budget_bytes = below(rng, 2) * kMuch}, 1 + below(rng, 20));
+  const Cuts cuts = run_cuts(x, {.share_of_nonzero = share, .chunk_tiles = 1 + below(rng, 6), .keep_budget_bytes = below(rng, 2) * kMuch},
+                             1 + below(rng, 20));
   const std::int64_t nonzero = std::count_if(x.begin(), x.end(), [](float v) { return v != 0; });
   RC_ASSERT(cuts.nonzero == nonzero);
   RC_ASSERT(cuts.inside[0] == first_of_sort(x, share_of(share, nonzero)));
 }
 
 // Ties among few values are settled by what the second pass noted; among many values of one bucket they take a third.
-TEST(RankCuts, ThirdPassOnlyWhereATileHasManyValuesNearTheCut) {
+TEST(RankCuts, ThirdPassOnlyWhereAChunkHasManyValuesNearTheCut) {
   for (const std::int64_t values : {1, 8, 9, 100}) {
     std::vector<float> x;
     for (std::int64_t i = 0; i < 3000; ++i) x.push_back(1.0f + static_cast<float>(i % values) * 0x1p-20f);
     const Cuts cuts = run_cuts(x, {.takes = {1234}}, 1000);
     EXPECT_EQ(cuts.passes, values > 8 ? 3 : 2) << values;
     EXPECT_EQ(cuts.inside[0], first_of_sort(x, 1234)) << values;
+    // In chunks of several tiles, the tiles of the one chunk that takes the last take another.
+    const Cuts chunks = run_cuts(x, {.takes = {1234}, .chunk_tiles = 10}, 100);
+    EXPECT_EQ(chunks.passes, cuts.passes + 1) << values;
+    EXPECT_EQ(chunks.inside, cuts.inside) << values;
   }
 }
 
 // A sample and one pass decide, unless the sample misleads or too many values lie near the cut.
 TEST(RankCuts, OnePassOverAllWhereTheSampleTellsTheTruth) {
   Rng rng(7);
-  constexpr std::int64_t kTile = 512;
-  const RankCuts::Spec spec = {.takes = {30'000, 1'000}, .keep_budget_bytes = kMuch};
-  std::vector<float> x = make_values(Values::kNormal, 100'000, rng);
+  constexpr std::int64_t kTile = 4096;
+  const RankCuts::Spec spec = {.takes = {120'000, 4'000}, .keep_budget_bytes = kMuch};
+  std::vector<float> x = make_values(Values::kNormal, 400'000, rng);
   const Cuts plain = run_cuts(x, spec, kTile);
   EXPECT_EQ(plain.passes, 2);
   for (std::size_t c = 0; c < 2; ++c) EXPECT_EQ(plain.inside[c], first_of_sort(x, spec.takes[c]));
+
+  RankCuts::Spec chunks = spec;
+  chunks.chunk_tiles = 4;
+  const Cuts by_chunk = run_cuts(x, chunks, kTile / 4);
+  EXPECT_EQ(by_chunk.passes, 2);
+  EXPECT_EQ(by_chunk.inside, plain.inside);
 
   RankCuts::Spec without = spec;
   without.keep_budget_bytes = 1000;
@@ -308,15 +321,19 @@ TEST(RankCuts, OnePassOverAllWhereTheSampleTellsTheTruth) {
 
   std::vector<float> equal = x;
   for (std::size_t i = 0; i < x.size(); i += 2) equal[i] = 1.03f;
-  const Cuts level = run_cuts(equal, {.takes = {40'000}, .keep_budget_bytes = kMuch}, kTile);
-  EXPECT_EQ(level.passes, 2);
-  EXPECT_EQ(level.inside[0], first_of_sort(equal, 40'000));
+  for (const std::int64_t chunk : {1, 4}) {
+    const Cuts level = run_cuts(equal, {.takes = {160'000}, .chunk_tiles = chunk, .keep_budget_bytes = kMuch}, kTile / chunk);
+    EXPECT_EQ(level.passes, 2);
+    EXPECT_EQ(level.inside[0], first_of_sort(equal, 160'000));
+  }
 
   std::vector<float> close = x;
   for (std::size_t i = 0; i < x.size(); i += 2) close[i] = 1.0f + static_cast<float>(i) * 0x1p-23f;
-  const Cuts crowded = run_cuts(close, {.takes = {40'000}, .keep_budget_bytes = kMuch}, kTile);
-  EXPECT_GE(crowded.passes, 3);
-  EXPECT_EQ(crowded.inside[0], first_of_sort(close, 40'000));
+  for (const std::int64_t chunk : {1, 4}) {
+    const Cuts crowded = run_cuts(close, {.takes = {160'000}, .chunk_tiles = chunk, .keep_budget_bytes = kMuch}, kTile / chunk);
+    EXPECT_GE(crowded.passes, 3);
+    EXPECT_EQ(crowded.inside[0], first_of_sort(close, 160'000));
+  }
 }
 
 // Few magnitudes, far apart: the sample may take the neighbour of the one in which the cut lies.

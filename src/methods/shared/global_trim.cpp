@@ -147,7 +147,7 @@ void GlobalTrim::count_signs(const SeenJob& job, const Tile& tile, const TileInp
 }
 
 std::int64_t GlobalTrim::scratch_bytes() const noexcept {
-  return kRankedTileElems * 12 + std::ssize(vectors_) * RankCuts::most_counter_bytes(1, tiles_);
+  return kTileElems * 12 + std::ssize(vectors_) * RankCuts::most_counter_bytes(1, tiles_);
 }
 std::int64_t GlobalTrim::kept_bytes() const noexcept { return std::ssize(vectors_) * std::int64_t{sizeof(Vector)}; }
 

@@ -11,15 +11,15 @@ Tile Tiling::tile(std::int64_t index) const noexcept {
   return {index, begin, std::min(tile_elems, elems - begin)};
 }
 
-Tiling make_tiling(const Shape& shape, Grain grain, std::int64_t tile_elems) {
+Tiling make_tiling(const Shape& shape, Grain grain) {
   Tiling t;
   t.elems = elem_count(shape);
   t.row = std::max<std::int64_t>(row_length(shape), 1);
   t.whole_rows = grain == Grain::kRow && t.row <= kLongestRow;
-  t.tile_elems = tile_elems;
+  t.tile_elems = kTileElems;
   // Whole rows, and still a multiple of 64 elements where rows allow it, so that tiles never share a word of a bit mask.
   if (t.whole_rows) {
-    const std::int64_t rows = std::max<std::int64_t>(1, tile_elems / t.row);
+    const std::int64_t rows = std::max<std::int64_t>(1, kTileElems / t.row);
     t.tile_elems = (rows >= 64 ? rows / 64 * 64 : rows) * t.row;
   }
   t.tiles = ceil_div(t.elems, t.tile_elems);

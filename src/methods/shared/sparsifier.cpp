@@ -89,6 +89,7 @@ class MagnitudeBand final : public Sparsifier {
                .elems = tiling.elems,
                .tiles = tiling.tiles,
                .tile_elems = tiling.tile_elems,
+               .chunk_tiles = tiling.chunk_tiles,
                .keep_budget_bytes = keep_budget_bytes}) {}
 
   Next first() const noexcept override { return Next::kReduce; }

@@ -16,7 +16,9 @@ namespace crucible::task_arithmetic {
 namespace {
 
 constexpr int kTwinSlot = kSparsifierSlots;
-constexpr int kKeptSlot = kSparsifierSlots + 1;  // and one more per model
+constexpr int kListSlot = kSparsifierSlots + 1;
+constexpr int kVoteSlot = kSparsifierSlots + 2;  // and the next
+constexpr int kKeptSlot = kSparsifierSlots + 4;  // and one more per model
 
 class TaskArithmeticKernel final : public Kernel {
  public:
@@ -44,6 +46,7 @@ class TaskArithmeticKernel final : public Kernel {
     if (planted(Fault::kLambdaIgnored)) lambda_ = 1;
     if (planted(Fault::kNormalizeIgnored)) normalize_ = !normalize_;
     scales_.assign(weights_.size(), 1.0);
+    signed_scales_ = weights_;
     votes_.assign(weights_.size(), 1.0);
     if (!counts_winners_) votes_ = weights_;
     if (spec.audit != nullptr && !weights_.empty()) {
@@ -102,6 +105,7 @@ class TaskArithmeticKernel final : public Kernel {
         if (before > 0 && after > 0) factors[i] = before / after;
       }
       if (!planted(Fault::kRescaleSkipped)) scales_ = factors;
+      for (std::size_t i = 0; i < scales_.size(); ++i) signed_scales_[i] = weights_[i] * scales_[i];
       if (twin_) twin_->see_norms(std::move(factors));
       phase_ = Phase::kMap;
       measured_ = true;
@@ -127,7 +131,7 @@ class TaskArithmeticKernel final : public Kernel {
       std::memcpy(out, in.base, static_cast<std::size_t>(tile.count) * sizeof(float));
       return;
     }
-    std::vector<const float*> kept(models);
+    const std::span<const float*> kept = scratch.few<const float*>(kListSlot, models);
     for (std::size_t i = 0; i < models; ++i) {
       float* room = scratch.floats(kKeptSlot + static_cast<int>(i), tile.count);
       kept[i] = sparsifiers_[i]->apply(tile, in.task_vectors[i], room, measured_ ? nullptr : &measure.models[i], scratch);
@@ -136,7 +140,7 @@ class TaskArithmeticKernel final : public Kernel {
         measure.models[i].whole_l1_after += scales_[i] * norms_[2 * i + 1];
       }
     }
-    combine(tile, in.base, kept, out, measure);
+    combine(tile, in.base, kept, out, measure, scratch);
     if (twin_) twin_->check(tile, elems_, in, kept, scales_, out, measure, scratch, kTwinSlot);
   }
 
@@ -176,20 +180,20 @@ class TaskArithmeticKernel final : public Kernel {
     return {simd::sum_abs(delta, tile.count), simd::sum_abs(kept, tile.count)};
   }
 
-  void combine(const Tile& tile, const float* base, const std::vector<const float*>& kept, float* out, Measure& measure) const noexcept {
+  void combine(const Tile& tile, const float* base, std::span<const float* const> kept, float* out, Measure& measure,
+               Scratch& scratch) const noexcept {
     const std::size_t models = weights_.size();
-    std::vector<double> signed_scales(models);
-    for (std::size_t i = 0; i < models; ++i) signed_scales[i] = weights_[i] * scales_[i];
     if (election_ == Election::kNone) {
       double divisor = 0;
       for (const double w : weights_) divisor += w;
       if (!normalize_ || std::abs(divisor) < kNoDivisor) divisor = 1;
-      simd::weighted_sum(base, kept, signed_scales, lambda_, divisor, out, tile.count);
+      simd::weighted_sum(base, kept, signed_scales_, lambda_, divisor, out, tile.count);
       return;
     }
-    std::vector<std::int64_t> votes(models), lost(models);
+    const auto votes = scratch.few<std::int64_t>(kVoteSlot, models);
+    const auto lost = scratch.few<std::int64_t>(kVoteSlot + 1, models);
     simd::VoteCounts counts{0, votes, lost};
-    simd::elect(base, kept, {signed_scales, votes_, normalize_, lambda_, zero_is_plus_}, out, tile.count, counts);
+    simd::elect(base, kept, {signed_scales_, votes_, normalize_, lambda_, zero_is_plus_}, out, tile.count, counts);
     measure.sign_conflicts += counts.conflicts;
     for (std::size_t i = 0; i < models; ++i) {
       measure.models[i].votes += votes[i];
@@ -211,7 +215,8 @@ class TaskArithmeticKernel final : public Kernel {
   std::vector<double> weights_;
   std::vector<double> votes_;  // what a winner adds to the divisor
   std::vector<double> scales_;
-  std::vector<double> norms_;  // L1 of each task vector, before sparsifying and after, where they were taken
+  std::vector<double> signed_scales_;  // times the weights
+  std::vector<double> norms_;          // L1 of each task vector, before sparsifying and after, where they were taken
   std::vector<std::unique_ptr<Sparsifier>> sparsifiers_;
   std::vector<bool> waiting_;
   std::optional<TaskTwin> twin_;
