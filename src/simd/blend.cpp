@@ -19,19 +19,39 @@ HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 constexpr std::int64_t kBlock = 256;
 constexpr int kLanes = 16;
+constexpr double kNearest = 1e-6;  // distance that counts for a smaller one
 
-HWY_INLINE double wide(float v) { return static_cast<double>(v); }
+// Where the limit on the way does not bind, no division is needed: the base moves towards x by at most t.
+HWY_INLINE float near_one(float base, float x, double t) {
+  const double way = wide(x) - wide(base);
+  if (std::isnan(way)) return static_cast<float>(way);
+  if (std::abs(way) <= t) return x;
+  return std::isinf(way) ? base : static_cast<float>(wide(base) + std::copysign(t, way));
+}
+HWY_INLINE void store_near(const float* base, const float* x, double t, float* out) {
+  const DWide d;
+  const VWide from = load_wide(base), to = load_wide(x);
+  const VWide way = hn::Sub(to, from);
+  const VWide size = hn::Abs(way), most = hn::Set(d, t);
+  VWide moved = hn::IfThenElse(hn::Gt(size, most), hn::Add(from, hn::CopySign(most, way)), to);
+  moved = hn::IfThenElse(hn::Eq(size, hn::Inf(d)), from, moved);
+  store_narrow(hn::IfThenElse(hn::IsNaN(way), way, moved), out);
+}
 
 void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT out, std::int64_t n) {
+  if (t >= kNearest && std::isfinite(t)) {
+    std::int64_t i = 0;
+    for (; !kEmulated && i + kWideLanes <= n; i += kWideLanes) store_near(base + i, x + i, t, out + i);
+    for (; i < n; ++i) out[i] = near_one(base[i], x[i], t);
+    return;
+  }
   for (std::int64_t i = 0; i < n; ++i) {
     const double a = wide(base[i]);
     const double b = wide(x[i]);
     const double distance = std::abs(b - a);
-    const double share = t / (distance > 1e-6 ? distance : 1e-6);
+    const double share = t / (distance > kNearest ? distance : kNearest);
     const double w = share < 1 ? share : 1;
     const float moved = static_cast<float>(w * b + (1 - w) * a);
     out[i] = w == 0 && distance == distance ? base[i] : moved;

@@ -8,7 +8,7 @@
 namespace crucible::simd {
 
 // w = min(t / max(|x - base|, 1e-6), 1); out = w * x + (1 - w) * base in f64, rounded once; base where w is 0; NaN where an
-// input is NaN.
+// input is NaN. For t of at least 1e-6 that is x where |x - base| <= t, else base + t or base - t, base where the distance is infinite.
 void near_swap(const float* base, const float* x, double t, float* out, std::int64_t n) noexcept;
 
 // A model is active at an element where not |x - base| <= epsilon (taken in f64; so a NaN is active).

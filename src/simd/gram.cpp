@@ -18,13 +18,11 @@ namespace HWY_NAMESPACE {
 constexpr std::int64_t kGramBlock = 1024;  // elements of every input that stay in the first cache level while all pairs are formed
 constexpr std::int64_t kSumBlock = 256;    // elements whose f64 intermediates stay there
 
-HWY_INLINE double wide(float x) { return static_cast<double>(x); }
-
 // The three sums of two vectors over one block, each in the order of lane_sum: the base (if kBase) is subtracted once for all of them.
 template <bool kBase>
 HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float* x1, double* HWY_RESTRICT gram, std::int64_t n) {
-  const DSum d;
-  using V = hn::Vec<DSum>;
+  const DWide d;
+  using V = VWide;
   V sums[3][kSumVectors];
   for (auto& sum : sums) {
     for (V& lane : sum) lane = hn::Zero(d);
@@ -117,12 +115,15 @@ double SumSquaresOfSum(const float* base, const float* const* x, const double* w
 void WeightedDeltas(const float* base, const float* const* x, const double* w, std::int64_t vectors, float* HWY_RESTRICT out,
                     std::int64_t n) {
   if (vectors == 2) {  // in one loop, without memory for what is between
-    for (std::int64_t k = 0; k < n; ++k) {
-      const double b = wide(base[k]);
-      const double sum = w[0] * (wide(x[0][k]) - b) + w[1] * (wide(x[1][k]) - b);
-      out[k] = moved_base(base[k], sum);
-    }
-    return;
+    const float* const x0 = x[0];
+    const float* const x1 = x[1];
+    const VWide w0 = hn::Set(DWide(), w[0]), w1 = hn::Set(DWide(), w[1]);
+    const auto sums = [&](std::int64_t k) HWY_ATTR {
+      const VWide b = load_wide(base + k);
+      return hn::Add(hn::Mul(w0, hn::Sub(load_wide(x0 + k), b)), hn::Mul(w1, hn::Sub(load_wide(x1 + k), b)));
+    };
+    const auto sum = [&](std::int64_t k) HWY_ATTR { return w[0] * (wide(x0[k]) - wide(base[k])) + w[1] * (wide(x1[k]) - wide(base[k])); };
+    return store_sums_at(base, out, n, sums, sum);
   }
   double sum[kSumBlock];
   for (std::int64_t at = 0; at < n; at += kSumBlock) {

@@ -11,21 +11,19 @@
 
 #include <hwy/highway.h>
 
+#include "simd/wide-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 constexpr int kLanes = 16;  // f64 lanes of every sum
 
 // The lanes as vectors, for loops that are written in these.
-using DSum = hn::CappedTag<double, 8>;
-constexpr std::size_t kSumWidth = hn::MaxLanes(DSum());
+constexpr std::size_t kSumWidth = hn::MaxLanes(DWide());
 constexpr std::size_t kSumVectors = kLanes / kSumWidth;
-HWY_INLINE hn::Vec<DSum> load_wide(const float* x) { return hn::PromoteTo(DSum(), hn::LoadU(hn::Rebind<float, DSum>(), x)); }
-HWY_INLINE void store_sums(const hn::Vec<DSum>* sums, double* lanes) {
-  for (std::size_t v = 0; v < kSumVectors; ++v) hn::StoreU(sums[v], DSum(), lanes + v * kSumWidth);
+HWY_INLINE void store_sums(const VWide* sums, double* lanes) {
+  for (std::size_t v = 0; v < kSumVectors; ++v) hn::StoreU(sums[v], DWide(), lanes + v * kSumWidth);
 }
 
 inline double add_lanes(const double* lanes) {

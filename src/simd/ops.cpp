@@ -60,21 +60,22 @@ void Scale(const float* x, double factor, float* HWY_RESTRICT out, std::int64_t 
 template <std::size_t kModels>
 HWY_INLINE void plain_sum(const float* base, const float* const* x, const double* w, float* HWY_RESTRICT out, std::int64_t n) {
   const float* from[kModels];
-  double weight[kModels];
+  VWide weight[kModels];
   for (std::size_t j = 0; j < kModels; ++j) {
     from[j] = x[j];
-    weight[j] = w[j];
+    weight[j] = hn::Set(DWide(), w[j]);
   }
-  const auto sum_of = [&](std::int64_t k) HWY_ATTR {
-    double sum = weight[0] * static_cast<double>(from[0][k]);
-    for (std::size_t j = 1; j < kModels; ++j) sum += weight[j] * static_cast<double>(from[j][k]);
+  const auto sums = [&](std::int64_t i) HWY_ATTR {
+    VWide sum = hn::Mul(weight[0], load_wide(from[0] + i));
+    for (std::size_t j = 1; j < kModels; ++j) sum = hn::Add(sum, hn::Mul(weight[j], load_wide(from[j] + i)));
     return sum;
   };
-  if (base == nullptr) {
-    for (std::int64_t k = 0; k < n; ++k) out[k] = static_cast<float>(sum_of(k));
-    return;
-  }
-  for (std::int64_t k = 0; k < n; ++k) out[k] = moved_base(base[k], sum_of(k));
+  const auto sum = [&](std::int64_t i) HWY_ATTR {
+    double one = w[0] * wide(x[0][i]);
+    for (std::size_t j = 1; j < kModels; ++j) one += w[j] * wide(x[j][i]);
+    return one;
+  };
+  store_sums_at(base, out, n, sums, sum);
 }
 
 void WeightedSum(const float* base, const float* const* x, const double* w, std::int64_t models, double factor, double divisor,
@@ -91,11 +92,14 @@ void WeightedSum(const float* base, const float* const* x, const double* w, std:
   double sum[kBlock];
   for (std::int64_t i = 0; i < n; i += kBlock) {
     const std::int64_t m = n - i < kBlock ? n - i : kBlock;
-    for (std::int64_t k = 0; k < m; ++k) sum[k] = w[0] * static_cast<double>(x[0][i + k]);
+    for (std::int64_t k = 0; k < m; ++k) sum[k] = w[0] * wide(x[0][i + k]);
     for (std::int64_t j = 1; j < models; ++j) {
       const float* xj = x[j] + i;
       const double wj = w[j];
-      for (std::int64_t k = 0; k < m; ++k) sum[k] += wj * static_cast<double>(xj[k]);
+      std::int64_t k = 0;
+      for (; k + kWideLanes <= m; k += kWideLanes)
+        hn::StoreU(hn::Add(hn::LoadU(DWide(), sum + k), hn::Mul(hn::Set(DWide(), wj), load_wide(xj + k))), DWide(), sum + k);
+      for (; k < m; ++k) sum[k] += wj * wide(xj[k]);
     }
     if (factor != 1.0) {
       for (std::int64_t k = 0; k < m; ++k) sum[k] *= factor;

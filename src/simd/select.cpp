@@ -69,12 +69,12 @@ void KeepMarked(const float* x, const std::uint64_t* marks, float* HWY_RESTRICT 
       [&](std::int64_t i, bool marked) HWY_ATTR { kept[i] = marked ? x[i] : 0.0f; });
 }
 
-// The sums of all terms and of the marked ones: of vector(i) for DSum's elements from i on, and of one(i) past the last whole word.
+// The sums of all terms and of the marked ones: of vector(i) for DWide's elements from i on, and of one(i) past the last whole word.
 template <typename Vector, typename One>
 HWY_INLINE MarkedNorms sum_terms(const std::uint64_t* marks, std::int64_t n, const Vector& vector, const One& one) {
-  const DSum d;
-  const hn::RebindToUnsigned<DSum> du;
-  using V = hn::Vec<DSum>;
+  const DWide d;
+  const hn::RebindToUnsigned<DWide> du;
+  using V = VWide;
   V all[kSumVectors];
   V marked[kSumVectors];
   for (std::size_t v = 0; v < kSumVectors; ++v) all[v] = marked[v] = hn::Zero(d);

@@ -216,7 +216,7 @@ HWY_INLINE VRow exp_of_small_row(VRow x) {
 class NearSums {
  public:
   NearSums() {
-    for (auto* sum : {weight_, moved_, curve_, d_, tail_}) std::fill(sum, sum + kSumVectors, hn::Zero(DSum()));
+    for (auto* sum : {weight_, moved_, curve_, d_, tail_}) std::fill(sum, sum + kSumVectors, hn::Zero(DWide()));
   }
 
   // m elements, a multiple of kLanes.
@@ -250,7 +250,7 @@ class NearSums {
   double tail() const { return total_of(tail_); }      // of exp(d) - 1 - d
 
  private:
-  using VSum = hn::Vec<DSum>;
+  using VSum = VWide;
   static constexpr auto kRowStep = static_cast<std::int64_t>(kRowWidth);
 
   static float largest_lane(VRow lanes) { return hn::GetLane(hn::MaxOfLanes(DRow(), lanes)); }

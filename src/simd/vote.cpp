@@ -10,6 +10,7 @@
 #include <hwy/foreach_target.h>  // includes this file again for each level
 #include <hwy/highway.h>
 
+#include "simd/add_to_base-inl.h"
 #include "simd/magnitudes-inl.h"
 
 #ifndef CRUCIBLE_SIMD_VOTE_ONCE
@@ -53,16 +54,11 @@ HWY_BEFORE_NAMESPACE();
 namespace crucible::simd {
 namespace HWY_NAMESPACE {
 
-using D = hn::CappedTag<double, 8>;  // half as many lanes as a vector of floats, which divide a word of marks
-using DHalf = hn::Rebind<float, D>;
+using D = DWide;
 using DCount = hn::RebindToSigned<D>;
-using V = hn::Vec<D>;
+using V = VWide;
 
 constexpr std::int64_t kBlock = 256;  // elements whose f64 intermediates stay in the first cache level
-// Highway's emulated levels demote what f32 cannot hold to the largest finite number, not to infinity: there the plain loop runs.
-constexpr bool kEmulated = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
-
-HWY_INLINE double wide(float v) { return static_cast<double>(v); }
 
 // One element: for the few past the last full vector, and for what is not finite.
 template <Ballot kBallot>
@@ -94,18 +90,17 @@ HWY_INLINE float vote_one(float base, const float* const* x, std::int64_t models
   c.counts->conflicts += any_lost ? 1 : 0;
   mixed *= share_of_winners(c, weights);
   if (std::isnan(sum)) mixed = sum;  // a NaN is on no side; dropping it would hide a damaged input
-  return mixed == 0 ? base : static_cast<float>(wide(base) + mixed);
+  return moved_base(base, mixed);
 }
 
 // What a model votes with at the elements of a vector from i on; where marks count, that vector does not cross a word of them.
 template <Ballot kBallot>
 HWY_INLINE V value_of(const float* base, const float* x, const VoteCall& c, V scale, std::int64_t i) {
   const D d;
-  const DHalf df;
   const DCount di;
-  const V v = hn::PromoteTo(d, hn::LoadU(df, x + i));
+  const V v = load_wide(x + i);
   if constexpr (kBallot == Ballot::kScaled) return hn::Mul(scale, v);
-  const V moved = hn::Sub(v, hn::PromoteTo(d, hn::LoadU(df, base + i)));
+  const V moved = hn::Sub(v, load_wide(base + i));
   if (c.marks == nullptr) return moved;
   const auto word = hn::Set(di, static_cast<std::int64_t>(c.marks[i / kWord] >> (i % kWord)));
   return hn::IfThenElseZero(hn::RebindMask(d, hn::TestBit(word, hn::Shl(hn::Set(di, 1), hn::Iota(di, 0)))), moved);
@@ -120,15 +115,6 @@ HWY_INLINE V share_of(const hn::Mask<D>* wins, const V* shares) {
     return hn::IfThenElse(wins[kModels - 1], share_of<kModels - 1>(wins, shares + (std::size_t{1} << (kModels - 1))),
                           share_of<kModels - 1>(wins, shares));
   }
-}
-
-// base + mixed, and base itself where nothing moves, its sign of zero included.
-HWY_INLINE void write_moved(const float* base, V mixed, float* out) {
-  const D d;
-  const DHalf df;
-  const V b = hn::PromoteTo(d, hn::LoadU(df, base));
-  const V moved = hn::IfThenElse(hn::Eq(mixed, hn::Zero(d)), b, hn::Add(b, mixed));
-  hn::StoreU(hn::DemoteTo(df, moved), df, out);
 }
 
 // A model's signs over up to one word of elements, one bit for each.
@@ -279,7 +265,7 @@ class FewVote {
         share = share_of<kModels>(wins, shares);
       }
       mixed = hn::Mul(hn::Xor(mixed, turn), share);
-      write_moved(base + at + k, mixed, out + k);
+      store_moved(base + at + k, mixed, out + k);
     }
     return hn::AllTrue(d, hn::Eq(not_finite, zero));
   }
@@ -342,7 +328,7 @@ HWY_INLINE void vote_many(const float* base, const float* const* x, std::int64_t
       if (c.divide == Divide::kByAtLeast) divisor = hn::IfThenElse(hn::Gt(divisor, limit), divisor, limit);
       V share = hn::Set(d, c.factor);
       if (c.divide != Divide::kNot) share = hn::Div(share, divisor);
-      write_moved(base + i + k, hn::Mul(hn::LoadU(d, mixed_of + k), share), out + i + k);
+      store_moved(base + i + k, hn::Mul(hn::LoadU(d, mixed_of + k), share), out + i + k);
     }
     i += block;
   }

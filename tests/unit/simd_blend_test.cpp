@@ -57,6 +57,54 @@ TEST(Softmax, ExpOfWhatIsNotANumberOrFarBelow) {
   });
 }
 
+// The definition, by the share of the way.
+float near_swap_twin(float base, float x, double t) {
+  const double distance = std::abs(d(x) - d(base));
+  const double w = std::min(t / std::max(distance, 1e-6), 1.0);
+  return w == 0 ? base : static_cast<float>(w * d(x) + (1 - w) * d(base));
+}
+
+TEST(SimdBlend, NearSwap) {
+  Rng rng(3);
+  const Floats base = make_values(Values::kNormal, 5000, rng);
+  Floats x = make_values(Values::kNormal, 5000, rng);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const std::int64_t kind = below(rng, 12);
+    if (kind < 6) x[i] = base[i] + static_cast<float>(uniform(rng, -1, 1)) * (kind < 3 ? 0.01f : 1e-7f);
+    if (kind == 6) x[i] = base[i];
+    if (kind == 7) x[i] = INFINITY;
+    if (kind == 9) x[i] = -INFINITY;
+    if (kind == 8) x[i] = -0.0f;
+  }
+  for (const double t : {0.0, 1e-9, 9.9e-7, 1e-6, 0.002, 0.7, 1e30}) {
+    for (const std::int64_t n : kLengths) {
+      Floats first;
+      at_each_level([&] {
+        Floats out(static_cast<std::size_t>(n));
+        simd::near_swap(base.data(), x.data(), t, out.data(), n);
+        for (std::size_t i = 0; i < out.size(); ++i) {
+          // Where terms cancel, the definition's own rounding counts from the larger one.
+          const double larger = std::isinf(x[i]) ? 0 : std::max(std::abs(d(x[i])), std::abs(d(base[i])));
+          const double want = d(near_swap_twin(base[i], x[i], t));
+          ASSERT_NEAR(d(out[i]), want, 0x1p-23 * std::abs(want) + 0x1p-50 * larger) << "t " << t << " element " << i;
+        }
+        if (first.empty()) first = out;
+        EXPECT_EQ(bits_of(out), bits_of(first)) << t;
+      });
+    }
+  }
+  for (const double t : {1e-9, 0.002}) {
+    at_each_level([&] {
+      const Floats from(16, 1.0f), nan(16, NAN);
+      Floats out(16);
+      simd::near_swap(from.data(), nan.data(), t, out.data(), 16);
+      for (const float v : out) EXPECT_TRUE(std::isnan(v));
+      simd::near_swap(nan.data(), from.data(), t, out.data(), 16);
+      for (const float v : out) EXPECT_TRUE(std::isnan(v));
+    });
+  }
+}
+
 // One term: e and f are the probabilities themselves.
 double term(double p, double q) { return simd::divergence(&p, 1, &q, 1, 0, 1); }
 
