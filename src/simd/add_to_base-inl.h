@@ -28,7 +28,7 @@ HWY_INLINE void store_moved(const float* base, VWide sum, float* out) {
 
 // Writes n sums added to the base, or alone where there is none: sums_at(i) for a vector of elements, sum_at(i) for one.
 template <typename SumsAt, typename SumAt>
-HWY_INLINE void store_sums_at(const float* base, float* HWY_RESTRICT out, std::int64_t n, const SumsAt& sums_at, const SumAt& sum_at) {
+HWY_INLINE void write_sums(const float* base, float* HWY_RESTRICT out, std::int64_t n, const SumsAt& sums_at, const SumAt& sum_at) {
   std::int64_t i = 0;
   if (base == nullptr) {
     for (; !kEmulated && i + kWideLanes <= n; i += kWideLanes) store_narrow(sums_at(i), out + i);
@@ -40,7 +40,7 @@ HWY_INLINE void store_sums_at(const float* base, float* HWY_RESTRICT out, std::i
 }
 
 HWY_INLINE void add_to_base(const float* base, const double* sum, float* HWY_RESTRICT out, std::int64_t n) {
-  store_sums_at(
+  write_sums(
       base, out, n, [sum](std::int64_t i) HWY_ATTR { return hn::LoadU(DWide(), sum + i); }, [sum](std::int64_t i) { return sum[i]; });
 }
 

@@ -123,7 +123,7 @@ void WeightedDeltas(const float* base, const float* const* x, const double* w, s
       return hn::Add(hn::Mul(w0, hn::Sub(load_wide(x0 + k), b)), hn::Mul(w1, hn::Sub(load_wide(x1 + k), b)));
     };
     const auto sum = [&](std::int64_t k) HWY_ATTR { return w[0] * (wide(x0[k]) - wide(base[k])) + w[1] * (wide(x1[k]) - wide(base[k])); };
-    return store_sums_at(base, out, n, sums, sum);
+    return write_sums(base, out, n, sums, sum);
   }
   double sum[kSumBlock];
   for (std::int64_t at = 0; at < n; at += kSumBlock) {

@@ -75,7 +75,7 @@ HWY_INLINE void plain_sum(const float* base, const float* const* x, const double
     for (std::size_t j = 1; j < kModels; ++j) one += w[j] * wide(x[j][i]);
     return one;
   };
-  store_sums_at(base, out, n, sums, sum);
+  write_sums(base, out, n, sums, sum);
 }
 
 void WeightedSum(const float* base, const float* const* x, const double* w, std::int64_t models, double factor, double divisor,

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/text_util.h"
 #include "simd/select.h"
 
@@ -50,7 +51,8 @@ std::unique_ptr<Survey> GlobalTrim::make(std::span<const KernelSpec> jobs, Findi
     if (!job.takes_part) continue;
     job.elects = spec.global->take(&Global::elect) == Elect::kPaper;
     job.first_tile = survey->tiles_;
-    survey->tiles_ += spec.tiling.tiles;
+    CHECK(spec.tiling.chunk_tiles == jobs.front().tiling.chunk_tiles);
+    survey->tiles_ += spec.tiling.chunks() * spec.tiling.chunk_tiles;  // a chunk of a tensor is one of the model
     std::map<int, int> repeats;
     for (std::size_t m = 0; m < spec.models.size(); ++m) {
       const double density = spec.models[m].take(&Model::density);
@@ -68,7 +70,8 @@ std::unique_ptr<Survey> GlobalTrim::make(std::span<const KernelSpec> jobs, Findi
     }
   }
   for (Vector& v : survey->vectors_) {
-    v.cuts = RankCuts(RankCuts::Spec{.takes = {v.take()}, .elems = v.elems, .tiles = survey->tiles_});
+    v.cuts = RankCuts(
+        RankCuts::Spec{.takes = {v.take()}, .elems = v.elems, .tiles = survey->tiles_, .chunk_tiles = jobs.front().tiling.chunk_tiles});
     v.open = v.is_cut();
   }
   return survey;
