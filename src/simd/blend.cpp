@@ -27,8 +27,8 @@ constexpr double kNearest = 1e-6;  // distance that counts for a smaller one
 HWY_INLINE float near_one(float base, float x, double t) {
   const double way = wide(x) - wide(base);
   if (std::isnan(way)) return static_cast<float>(way);
-  if (std::abs(way) <= t) return x;
-  return std::isinf(way) ? base : static_cast<float>(wide(base) + std::copysign(t, way));
+  if (std::isinf(way)) return base;
+  return std::abs(way) <= t ? x : static_cast<float>(wide(base) + std::copysign(t, way));
 }
 HWY_INLINE void store_near(const float* base, const float* x, double t, float* out) {
   const DWide d;
@@ -41,7 +41,7 @@ HWY_INLINE void store_near(const float* base, const float* x, double t, float* o
 }
 
 void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT out, std::int64_t n) {
-  if (t >= kNearest && std::isfinite(t)) {
+  if (t >= kNearest) {
     std::int64_t i = 0;
     for (; !kEmulated && i + kWideLanes <= n; i += kWideLanes) store_near(base + i, x + i, t, out + i);
     for (; i < n; ++i) out[i] = near_one(base[i], x[i], t);
@@ -51,8 +51,7 @@ void NearSwap(const float* base, const float* x, double t, float* HWY_RESTRICT o
     const double a = wide(base[i]);
     const double b = wide(x[i]);
     const double distance = std::abs(b - a);
-    const double share = t / (distance > kNearest ? distance : kNearest);
-    const double w = share < 1 ? share : 1;
+    const double w = t / (distance > kNearest ? distance : kNearest);  // below 1
     const float moved = static_cast<float>(w * b + (1 - w) * a);
     out[i] = w == 0 && distance == distance ? base[i] : moved;
   }

@@ -175,7 +175,7 @@ class ScopeMagPrune final : public Sparsifier {
     switch (phase_) {
       case Phase::kCoarse: return kCoarseBuckets;
       case Phase::kFine: return static_cast<std::int64_t>(heavy_.size()) * kFineBuckets;
-      case Phase::kCountTies: return spec_.tiling.tiles;
+      case Phase::kCountTies: return spec_.tiling.chunks();
       case Phase::kSettleTies: return kDeciles;
       case Phase::kGather: return 0;
     }
@@ -193,8 +193,8 @@ class ScopeMagPrune final : public Sparsifier {
       case Phase::kFine:
         for (std::size_t h = 0; h < heavy_.size(); ++h) count_fine(x, n, heavy_[h], counts + static_cast<std::int64_t>(h) * kFineBuckets);
         return;
-      case Phase::kCountTies: counts[tile.index] += count_equal(x, n, current().low); return;
-      case Phase::kSettleTies: return settle_ties(tile.index, x, from, n, counts);
+      case Phase::kCountTies: counts[chunk_of(tile)] += count_equal(x, n, current().low); return;
+      case Phase::kSettleTies: return settle_ties(before_[static_cast<std::size_t>(chunk_of(tile))], x, from, n, counts);
       case Phase::kGather: return gather(x, from, n);
     }
   }
@@ -299,12 +299,14 @@ class ScopeMagPrune final : public Sparsifier {
     gathered_.clear();
   }
 
-  void settle_ties(std::int64_t tile, const float* x, std::int64_t first, std::int64_t n, std::uint64_t* counts) noexcept {
+  std::int64_t chunk_of(const Tile& tile) const noexcept { return tile.index / spec_.tiling.chunk_tiles; }
+
+  // `before`: of the part's ties, those in earlier tiles of the scope. The tiles of a chunk come in order.
+  void settle_ties(std::int64_t& before, const float* x, std::int64_t first, std::int64_t n, std::uint64_t* counts) noexcept {
     const Part& part = parts_[part_];
-    std::int64_t rank = part.first_rank + before_[static_cast<std::size_t>(tile)];
     std::array<std::int64_t, kDeciles> kept_in{};
     for (std::int64_t i = 0; i < n; ++i) {
-      if (magnitude_bits(x[i]) == part.low) keep_if_drawn(first + i, rank++, kept_in);
+      if (magnitude_bits(x[i]) == part.low) keep_if_drawn(first + i, part.first_rank + before++, kept_in);
     }
     for (std::size_t d = 0; d < kDeciles; ++d) counts[d] += static_cast<std::uint64_t>(kept_in[d]);
   }
@@ -391,7 +393,7 @@ class ScopeMagPrune final : public Sparsifier {
   std::int64_t scope_begin_ = 0;
   std::vector<std::uint64_t> coarse_;
   std::vector<std::uint32_t> heavy_;
-  std::vector<std::int64_t> before_;
+  std::vector<std::int64_t> before_;  // each chunk, of the ties that are settled
   std::array<std::int64_t, kDeciles> kept_in_{};
   std::mutex mutex_;
   std::vector<Gathered> gathered_;
