@@ -60,6 +60,20 @@ struct Tiling {
   void for_tiles_of_chunk(std::int64_t chunk, const Visit& visit) const {
     for (std::int64_t t = chunk * chunk_tiles; t < std::min(tiles, (chunk + 1) * chunk_tiles); ++t) visit(tile(t));
   }
+  // Calls visit(tile, end) for those of them for which wants(tile); all tiles up to the element `end` are among these.
+  template <typename Wants, typename Visit>
+  void for_wanted_of_chunk(std::int64_t chunk, const Wants& wants, const Visit& visit) const {
+    std::int64_t end = 0;
+    for_tiles_of_chunk(chunk, [&](const Tile& each) {
+      if (!wants(each)) return;
+      if (end <= each.begin) {
+        std::int64_t next = each.index + 1;
+        while (next < std::min(tiles, (chunk + 1) * chunk_tiles) && wants(tile(next))) ++next;
+        end = std::min(elems, next * tile_elems);
+      }
+      visit(each, end);
+    });
+  }
 };
 Tiling make_tiling(const Shape& shape, Grain grain);
 

@@ -218,25 +218,16 @@ class Scheduler {
     return part;
   }
 
-  // The end of the tiles from this one to the first of the chunk that the kernel does not want.
-  static std::int64_t end_of_wanted(const Tiling& tiling, std::int64_t chunk, const Tile& tile, const Kernel& kernel) noexcept {
-    std::int64_t next = tile.index + 1;
-    while (next < std::min(tiling.tiles, (chunk + 1) * tiling.chunk_tiles) && kernel.wants(tiling.tile(next))) ++next;
-    return std::min(tiling.elems, next * tiling.tile_elems);
-  }
-
   void reduce_chunk(const Task& task, Worker& worker, ChunkPart& part) {
     const Job& job = *task.job->job;
     part.sums.assign(task.job->sums.size(), 0.0);
     std::vector<std::uint64_t>& counts = task.job->counts[worker.id];
     counts.resize(static_cast<std::size_t>(task.job->kernel->count_size(task.pass)));  // zeroes on the first chunk of a pass
     Kernel& kernel = *task.job->kernel;
-    std::int64_t wanted_to = 0;  // the end of the wanted tiles that follow one another
-    job.tiling.for_tiles_of_chunk(task.chunk, [&](const Tile& tile) {
-      if (!kernel.wants(tile)) return;
-      if (wanted_to <= tile.begin) wanted_to = end_of_wanted(job.tiling, task.chunk, tile, kernel);
+    const auto wants = [&kernel](const Tile& tile) { return kernel.wants(tile); };
+    job.tiling.for_wanted_of_chunk(task.chunk, wants, [&](const Tile& tile, std::int64_t end) {
       worker.sums.assign(part.sums.size(), 0.0);
-      const TileInputs inputs = reader_.read(job, tile, wanted_to, kernel.input_form(), worker.buffers);
+      const TileInputs inputs = reader_.read(job, tile, end, kernel.input_form(), worker.buffers);
       kernel.reduce(task.pass, tile, inputs, worker.sums.data(), counts.data(), part.measure, worker.scratch);
       for (std::size_t i = 0; i < part.sums.size(); ++i) part.sums[i] += worker.sums[i];
     });

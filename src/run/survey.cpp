@@ -75,9 +75,9 @@ class SurveyRun {
         }
         const Job& job = plan_.jobs[survey_.jobs[at.job]];
         TileReader::begin_chunk(worker.buffers);
-        job.tiling.for_tiles_of_chunk(at.chunk, [&](const Tile& tile) {
-          if (!survey_.survey->wants_tile(at.job, tile)) return;
-          const TileInputs inputs = reader_.read(job, tile, tile.begin + tile.count, survey_.survey->input_form(), worker.buffers);
+        const auto wants = [&](const Tile& tile) { return survey_.survey->wants_tile(at.job, tile); };
+        job.tiling.for_wanted_of_chunk(at.chunk, wants, [&](const Tile& tile, std::int64_t end) {
+          const TileInputs inputs = reader_.read(job, tile, end, survey_.survey->input_form(), worker.buffers);
           survey_.survey->see(pass, at.job, tile, inputs, worker.counts.data(), worker.scratch);
         });
         reader_.add_bytes_read(worker.buffers);
