@@ -21,9 +21,9 @@ namespace HWY_NAMESPACE {
 
 constexpr std::int64_t kBlock = 256;
 constexpr int kLanes = 16;
-constexpr double kNearest = 1e-6;  // distance that counts for a smaller one
+constexpr double kNearest = 1e-6;  // smaller distances count as this one
 
-// Where the limit on the way does not bind, no division is needed: the base moves towards x by at most t.
+// For t of at least kNearest no division is needed: the base moves towards x by at most t.
 HWY_INLINE float near_one(float base, float x, double t) {
   const double way = wide(x) - wide(base);
   if (std::isnan(way)) return static_cast<float>(way);

@@ -250,21 +250,20 @@ class NearSums {
   double tail() const { return total_of(tail_); }      // of exp(d) - 1 - d
 
  private:
-  using VSum = VWide;
   static constexpr auto kRowStep = static_cast<std::int64_t>(kRowWidth);
 
   static float largest_lane(VRow lanes) { return hn::GetLane(hn::MaxOfLanes(DRow(), lanes)); }
-  static double total_of(const VSum* sum) {
+  static double total_of(const VWide* sum) {
     double lanes[kLanes];
     store_sums(sum, lanes);
     return add_lanes(lanes);
   }
   // The lanes of v to those of a sum that stand behind `at` vectors of them.
-  static HWY_INLINE void add_to(VSum* sum, std::size_t at, VRow v) {
+  static HWY_INLINE void add_to(VWide* sum, std::size_t at, VRow v) {
     float each[kRowWidth];
     hn::StoreU(v, DRow(), each);
     for (std::size_t k = 0; k < kRowWidth; k += kSumWidth) {
-      VSum& lane = sum[(at * kRowWidth + k) / kSumWidth];
+      VWide& lane = sum[(at * kRowWidth + k) / kSumWidth];
       lane = hn::Add(lane, load_wide(each + k));
     }
   }
@@ -299,7 +298,7 @@ class NearSums {
     }
   }
 
-  VSum weight_[kSumVectors], moved_[kSumVectors], curve_[kSumVectors], d_[kSumVectors], tail_[kSumVectors];
+  VWide weight_[kSumVectors], moved_[kSumVectors], curve_[kSumVectors], d_[kSumVectors], tail_[kSumVectors];
 };
 
 // s - ln(1 + s) for s > -1.
