@@ -14,6 +14,8 @@
 
 namespace crucible {
 
+class ReadFile;
+
 // One weight file of a checkpoint.
 struct WeightFile {
   std::string name;  // relative to the folder
@@ -52,6 +54,8 @@ class Checkpoint {
 
   // Reads `size` bytes at `offset` of file `file`. Thread-safe. Throws Error.
   void read(int file, std::int64_t offset, void* buffer, std::size_t size) const;
+  // File `file` itself (io/file.h). It lives as long as a copy of this checkpoint.
+  const ReadFile& weight_file(int file) const;
   // Throws Error{kDamaged} when a weight file changed since it was opened.
   void check_unchanged() const;
 

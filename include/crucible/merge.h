@@ -10,6 +10,7 @@
 
 #include "crucible/error.h"
 #include "crucible/plan.h"
+#include "crucible/run.h"
 
 namespace crucible {
 
@@ -51,8 +52,9 @@ struct MergeRequest {
   std::vector<std::string> counterfactuals;
 
   // What decides speed and memory only.
-  int threads = 0;                                     // 0 = all processors
-  std::int64_t memory_bytes = 0;                       // 0 = the lesser of 2 GiB and a quarter of the machine's memory
+  int threads = 0;                // 0 = all processors
+  std::int64_t memory_bytes = 0;  // 0 = the lesser of 2 GiB and a quarter of the machine's memory
+  Reading reading = Reading::kMeasured;
   std::function<void(const MergeProgress&)> progress;  // called from worker threads, a few times a second
   const std::atomic<bool>* stop = nullptr;             // set it to give up
 };

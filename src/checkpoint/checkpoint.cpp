@@ -204,8 +204,12 @@ const StoredTensor* Checkpoint::find(std::string_view name) const noexcept {
 }
 
 void Checkpoint::read(int file, std::int64_t offset, void* buffer, std::size_t size) const {
+  weight_file(file).read_at(offset, buffer, size);
+}
+
+const ReadFile& Checkpoint::weight_file(int file) const {
   CHECK(file >= 0 && static_cast<std::size_t>(file) < impl_->weights.open_files.size(), "file {}", file);
-  impl_->weights.open_files[static_cast<std::size_t>(file)]->read_at(offset, buffer, size);
+  return *impl_->weights.open_files[static_cast<std::size_t>(file)];
 }
 
 void Checkpoint::check_unchanged() const {

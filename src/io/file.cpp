@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 #include <system_error>
 #include <utility>
 
@@ -108,6 +109,11 @@ class PosixReadFile final : public ReadFile {
     }
   }
 
+  const FileMapping* mapping() const override {
+    std::call_once(mapped_, [this] { mapping_ = FileMapping::make(fd_, opened_.st_size); });
+    return mapping_.get();
+  }
+
   void check_unchanged() const override {
     struct stat now {};
     if (::fstat(fd_, &now) != 0) throw_system_error(path_, "cannot examine", errno);
@@ -133,6 +139,8 @@ class PosixReadFile final : public ReadFile {
   std::string path_;
   int fd_ = -1;
   struct stat opened_ {};
+  mutable std::once_flag mapped_;
+  mutable std::unique_ptr<FileMapping> mapping_;
 };
 
 class PosixWriteFile final : public WriteFile {
@@ -209,6 +217,12 @@ class PosixWriteFile final : public WriteFile {
 };
 
 }  // namespace
+
+void ReadFile::throw_lost(std::int64_t offset) const {
+  std::byte one;
+  read_at(offset, &one, 1);
+  throw Error(ErrorCode::kIo, fmt::format("{}: cannot read at byte {}", printable(path(), 400), offset));
+}
 
 std::unique_ptr<ReadFile> open_for_read(const std::string& path) { return std::make_unique<PosixReadFile>(path); }
 

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "io/file_mapping.h"
+
 namespace crucible {
 
 // Opened for reading. Thread-safe. read_at throws Error{kIo} (with the path) on failure and Error{kDamaged} when the file ends early.
@@ -17,6 +19,10 @@ class ReadFile {
   virtual void read_at(std::int64_t offset, void* buffer, std::size_t size) const = 0;
   // Throws Error{kDamaged} when size or modification time differ from those at opening.
   virtual void check_unchanged() const = 0;
+  // The file as memory, made by the first call; null where that cannot be had.
+  virtual const FileMapping* mapping() const { return nullptr; }
+  // For a place that FileMapping::lost() names: throws what read_at says of it, and the like where that succeeds.
+  [[noreturn]] void throw_lost(std::int64_t offset) const;
 };
 
 // Created for writing. Thread-safe write_at. Errors throw Error{kIo} or Error{kNoSpace}. Destroying it without close() is allowed

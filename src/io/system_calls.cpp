@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ const SystemCalls kReal = {
     [](int fd) { return ::close(fd); },
     [](int fd, void* buffer, std::size_t size, off_t offset) { return ::pread(fd, buffer, size, offset); },
     [](int fd, const void* data, std::size_t size, off_t offset) { return ::pwrite(fd, data, size, offset); },
+    [](int fd, std::size_t size) { return ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0); },
     // Not posix_fallocate: where the file system has no such call, that one writes every block itself. tmpfs has it, and clears every page
     // on the spot, before the first one is written: there it is enough to look for the room.
     [](int fd, off_t size) {

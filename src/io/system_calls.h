@@ -15,7 +15,8 @@ struct SystemCalls {
   int (*close)(int fd);
   ssize_t (*pread)(int fd, void* buffer, std::size_t size, off_t offset);
   ssize_t (*pwrite)(int fd, const void* data, std::size_t size, off_t offset);
-  int (*allocate)(int fd, off_t size);  // fallocate(2) of [0, size)
+  void* (*map)(int fd, std::size_t size);  // mmap(2) of [0, size), shared and to be read; MAP_FAILED
+  int (*allocate)(int fd, off_t size);     // fallocate(2) of [0, size)
   int (*truncate)(int fd, off_t size);
   int (*sync)(int fd);
   int (*make_folder)(const char* path, mode_t mode);

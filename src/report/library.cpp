@@ -108,6 +108,7 @@ RunOptions run_options(const MergeRequest& request) {
   RunOptions options;
   options.threads = request.threads;
   options.memory_bytes = request.memory_bytes;
+  options.reading = request.reading;
   options.stop = request.stop;
   options.measuring = request.audit == Auditing::kOn ? Measuring::kAudit : Measuring::kCounts;
   return options;

@@ -18,6 +18,8 @@ namespace {
 
 // The program, its libraries, thread stacks and allocator slack.
 constexpr std::int64_t kProgramBytes = std::int64_t{24} << 20;
+// Mapped pages of inputs that are kept between two passes, at most.
+constexpr std::int64_t kMappedKept = std::int64_t{128} << 20;
 
 // Buffers of a worker for one job: raw bytes of an input and what is read ahead, f32 of every input and of the output, a chunk of output
 // bytes and one that waits to be written, the kernel's scratch and counters.
@@ -56,6 +58,7 @@ struct Needs {
   std::int64_t worker_bytes = 0;
   std::int64_t survey_bytes = 0;  // held from before the first job to the end
   std::int64_t state_bytes = 0;
+  std::int64_t chunk_bytes = 0;  // of all inputs of a chunk
   const Job* widest = nullptr;
   const Job* heaviest = nullptr;
   std::int64_t sum() const noexcept { return worker_bytes + state_bytes + survey_bytes; }
@@ -70,6 +73,7 @@ Needs needs_of(const Plan& plan, std::int64_t keep_budget_bytes) {
       const BoundParams& params = binder.bind(job);
       const auto kernel = plan.method->make_kernel(kernel_spec(job, params, keep_budget_bytes));
       buffers = worker_bytes(job, kernel.get());
+      needs.chunk_bytes = std::max(needs.chunk_bytes, bytes_of_inputs(job, std::min(job.tiling.elems, job.tiling.chunk_elems())));
       if (kernel->kept_bytes() > needs.state_bytes) {
         needs.state_bytes = kernel->kept_bytes();
         needs.heaviest = &job;
@@ -118,10 +122,16 @@ MemoryPlan plan_memory(const Plan& plan, const RunOptions& options) {
   memory.workers = static_cast<int>(std::clamp<std::int64_t>(for_workers, 1, memory.workers));
   memory.state_bytes =
       std::max(largest_state, std::min(budget - needs.survey_bytes - memory.workers * memory.worker_bytes, 2 * largest_state));
+  const std::int64_t left = budget - needs.survey_bytes - memory.workers * memory.worker_bytes - memory.state_bytes;
+  // A pass that ends and the next one; a chunk that is done may wait for the one before it.
+  const std::int64_t mapped_now = 2 * (kReleasedAtOnce + memory.workers * needs.chunk_bytes);
+  memory.may_map = options.reading != Reading::kByPosition && left >= mapped_now;
+  if (memory.may_map) memory.mapped_bytes = std::min(kMappedKept, left - mapped_now);
   std::int64_t plan_bytes = 0;
   for (const PlanInput& input : plan.inputs) plan_bytes += static_cast<std::int64_t>(input.checkpoint.tensors().size()) * 400;
   plan_bytes += static_cast<std::int64_t>(plan.jobs.size()) * (1200 + 300 * static_cast<std::int64_t>(plan.inputs.size()));
   memory.predicted_peak_bytes = kProgramBytes + plan_bytes + memory.workers * memory.worker_bytes + memory.state_bytes + needs.survey_bytes;
+  if (memory.may_map) memory.predicted_peak_bytes += std::min(mapped_now + memory.mapped_bytes, plan.input_bytes());
   return memory;
 }
 

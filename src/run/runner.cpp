@@ -52,6 +52,11 @@ struct ActiveJob {
   // Parts are added in the order of the chunks: one that comes early waits here.
   std::map<std::int64_t, ChunkPart> early;
   std::int64_t next_to_add = 0;
+  // Mapped pages of inputs: those of the first `keep_mapped` chunks stay until the output is made, the others go behind the pass.
+  bool maps = false;
+  std::int64_t chunk_bytes = 0;  // of all inputs of a chunk
+  std::int64_t keep_mapped = 0;
+  std::int64_t released = 0;  // chunks of this pass
   std::vector<double> sums;
   std::vector<std::vector<std::uint64_t>> counts;  // one set per worker, so that counting needs no lock
   JobResult result;
@@ -76,7 +81,13 @@ struct Worker {
 class Scheduler {
  public:
   Scheduler(const Plan& plan, const RunOptions& options, TileSink& sink, const std::function<void(const Progress&)>& progress)
-      : plan_(plan), options_(options), memory_(plan_memory(plan, options)), sink_(sink), progress_(progress), reader_(plan) {
+      : plan_(plan),
+        options_(options),
+        memory_(plan_memory(plan, options)),
+        sink_(sink),
+        progress_(progress),
+        reader_(plan, memory_.may_map ? options.reading : Reading::kByPosition),
+        mapped_left_(memory_.mapped_bytes) {
     result_.jobs.resize(plan.jobs.size());
     total_bytes_ = options.selection ? 0 : plan.data_bytes();
     for (std::size_t j = 0; options.selection && j < plan.jobs.size(); ++j) {
@@ -119,7 +130,6 @@ class Scheduler {
           throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
         }
         finish_chunk(*task, process(*task, worker));
-        reader_.add_bytes_read(worker.buffers);
       }
     } catch (...) {
       const std::lock_guard lock(mutex_);
@@ -181,6 +191,12 @@ class Scheduler {
       if (!active_.empty() && state_bytes_ + active->state_bytes > memory_.state_bytes) return false;
       active->kernel->prepare();
       active->mapping = active->kernel->first() == Next::kMap;
+      active->maps = reader_.maps();
+      active->chunk_bytes = bytes_of_inputs(job, job.tiling.chunk_elems());
+      if (!active->mapping) {
+        active->keep_mapped = std::min(job.tiling.chunks(), mapped_left_ / std::max<std::int64_t>(1, active->chunk_bytes));
+        mapped_left_ -= active->keep_mapped * active->chunk_bytes;
+      }
       begin_pass(*active);
     }
     if (job.kind == Job::Kind::kMerge) result_.jobs[next_job_].measure.models.resize(job.sources.size());
@@ -197,6 +213,7 @@ class Scheduler {
     active.next_chunk = 0;
     active.done_chunks = 0;
     active.next_to_add = 0;
+    active.released = active.mapping ? 0 : active.keep_mapped;
     active.sums.assign(active.mapping ? 0 : static_cast<std::size_t>(active.kernel->sum_count(active.pass)), 0.0);
     for (auto& counts : active.counts) counts.clear();
   }
@@ -205,17 +222,27 @@ class Scheduler {
     const Job& job = *task.job->job;
     if (job.kind == Job::Kind::kCopy) {
       copy_chunk(job, task.job->output_chunk(task.chunk), worker);
+      reader_.add_bytes_read(worker.buffers);
       return {};
     }
     ChunkPart part;
     part.measure.models.resize(job.sources.size());
-    TileReader::begin_chunk(worker.buffers);
+    reader_.begin_chunk(task.mapping ? task.job->output_chunk(task.chunk) : task.chunk, worker.buffers);
     if (task.mapping) {
       map_chunk(*task.job, task.job->output_chunk(task.chunk), worker, part);
     } else {
       reduce_chunk(task, worker, part);
     }
+    reader_.end_chunk(worker.buffers);
     return part;
+  }
+
+  // Elements of chunks [from, to) of a pass.
+  static std::pair<std::int64_t, std::int64_t> elems_of(const ActiveJob& active, bool mapping, std::int64_t from, std::int64_t to) {
+    const std::int64_t size = active.job->tiling.chunk_elems();
+    const std::int64_t first = mapping ? active.output_chunk(from) : from;
+    const std::int64_t last = mapping ? active.output_chunk(to - 1) : to - 1;
+    return {first * size, std::min(active.job->tiling.elems, (last + 1) * size)};
   }
 
   void reduce_chunk(const Task& task, Worker& worker, ChunkPart& part) {
@@ -228,8 +255,11 @@ class Scheduler {
     job.tiling.for_wanted_of_chunk(task.chunk, wants, [&](const Tile& tile, std::int64_t end) {
       worker.sums.assign(part.sums.size(), 0.0);
       const TileInputs inputs = reader_.read(job, tile, end, kernel.input_form(), worker.buffers);
+      TileReader::prefetch(worker.buffers);
       kernel.reduce(task.pass, tile, inputs, worker.sums.data(), counts.data(), part.measure, worker.scratch);
+      TileReader::prefetch(worker.buffers);
       for (std::size_t i = 0; i < part.sums.size(); ++i) part.sums[i] += worker.sums[i];
+      TileReader::prefetch(worker.buffers);
     });
   }
 
@@ -243,11 +273,14 @@ class Scheduler {
     std::int64_t size = 0;
     job.tiling.for_tiles_of_chunk(chunk, [&](const Tile& tile) {
       const TileInputs inputs = reader_.read(job, tile, end, active.kernel->input_form(), worker.buffers);
+      TileReader::prefetch(worker.buffers);
       active.kernel->map(tile, inputs, worker.out.data(), part.measure, worker.scratch);
+      TileReader::prefetch(worker.buffers);
       part.measure.elems += tile.count;
       if (options_.measuring == Measuring::kAudit) observe(job, tile, inputs, worker.out.data(), part.measure);
       store(job, tile, worker, stored + size, part);
       size += tile.count * elem;
+      TileReader::prefetch(worker.buffers);
     });
     sink_.write_buffer(job, job.file, offset, worker.stored, static_cast<std::size_t>(size));
     report(size, job);
@@ -303,19 +336,36 @@ class Scheduler {
       if (active.unexplained.empty()) active.unexplained = std::move(it->second.unexplained);
       ++active.next_to_add;
     }
-    if (++active.done_chunks < active.chunks) return;
-    if (active.mapping) {
-      retire(active);
-    } else {
-      // No chunk of this job is under way or waiting: others need not stand still while it is sealed.
-      lock.unlock();
-      const Next next = seal(active);
-      lock.lock();
-      active.mapping = next == Next::kMap;
-      ++active.pass;
-      begin_pass(active);
+    const bool is_last = ++active.done_chunks == active.chunks;
+    const Job& job = *active.job;
+    const auto [begin, end] = take_released(active, is_last);
+    if (is_last) {
+      if (active.mapping) {
+        reader_.settle_reading();
+        retire(active);
+      } else {
+        // No chunk of this job is under way or waiting: others need not stand still while it is sealed.
+        lock.unlock();
+        const Next next = seal(active);
+        lock.lock();
+        active.mapping = next == Next::kMap;
+        ++active.pass;
+        begin_pass(active);
+      }
+      changed_.notify_all();
     }
-    changed_.notify_all();
+    lock.unlock();
+    if (begin < end) reader_.release(job, begin, end);
+  }
+
+  // Elements that are done, and whose mapped pages are to be released now. With the lock held.
+  std::pair<std::int64_t, std::int64_t> take_released(ActiveJob& active, bool is_last) const {
+    if (!active.maps) return {};
+    // Passes before the output saw chunks that are not selected.
+    if (is_last && active.mapping && !active.selected.empty()) return {0, active.job->tiling.elems};
+    const std::int64_t behind = (active.next_to_add - active.released) * active.chunk_bytes;
+    if (behind <= 0 || (behind < kReleasedAtOnce && !is_last)) return {};
+    return elems_of(active, active.mapping, std::exchange(active.released, active.next_to_add), active.next_to_add);
   }
 
   static Next seal(ActiveJob& active) {
@@ -336,6 +386,7 @@ class Scheduler {
       active.result.remark = active.kernel->remark();
     }
     state_bytes_ -= active.state_bytes;
+    mapped_left_ += active.keep_mapped * active.chunk_bytes;
     result_.jobs[active.index] = std::move(active.result);
     active_.erase(std::find_if(active_.begin(), active_.end(), [&](const auto& a) { return a.get() == &active; }));
   }
@@ -367,6 +418,7 @@ class Scheduler {
   std::deque<std::unique_ptr<ActiveJob>> active_;
   std::size_t next_job_ = 0;
   std::int64_t state_bytes_ = 0;
+  std::int64_t mapped_left_ = 0;  // that jobs may keep mapped between passes
   std::exception_ptr failure_;
 };
 

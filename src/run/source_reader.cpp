@@ -12,6 +12,10 @@ const Checkpoint& checkpoint_of(const Plan& plan, const Piece& piece) {
   return plan.inputs[static_cast<std::size_t>(piece.input)].checkpoint;
 }
 
+const ReadFile& file_of(const Plan& plan, const Piece& piece) { return checkpoint_of(plan, piece).weight_file(piece.tensor->file); }
+
+std::int64_t elem_bytes(const Piece& piece) { return facts(piece.tensor->info.dtype).bits / 8; }
+
 // Calls `read(piece, first element within the stored tensor, number, elements done before)` for all that [begin, begin + count) touches.
 template <typename Read>
 void for_pieces(const ViewTensor& tensor, std::int64_t begin, std::int64_t count, const Read& read) {
@@ -37,7 +41,7 @@ std::int64_t read_floats(const Plan& plan, const SourceTensor& source, std::int6
   std::int64_t bytes_read = 0;
   for_pieces(*source.tensor, begin, count, [&](const Piece& piece, std::int64_t first, std::int64_t number, std::int64_t done) {
     const StoredTensor& stored = *piece.tensor;
-    const std::int64_t elem = facts(stored.info.dtype).bits / 8;
+    const std::int64_t elem = elem_bytes(piece);
     const std::int64_t offset = stored.offset + first * elem;
     const std::int64_t size = number * elem;
     std::byte* bytes = raw.place(offset, size);
@@ -46,6 +50,34 @@ std::int64_t read_floats(const Plan& plan, const SourceTensor& source, std::int6
     bytes_read += size;
   });
   return bytes_read;
+}
+
+const std::byte* MappedPiece::read(std::int64_t first, std::int64_t count, float* values, const float* less) const {
+  const std::byte* from = bytes + (first - begin) * facts(dtype).bits / 8;
+  load_floats(dtype, from, values, count, less);
+  if (mapping->lost() >= 0) [[unlikely]]
+    file->throw_lost(mapping->lost());
+  return from;
+}
+
+MappedPiece find_mapped(const Plan& plan, const SourceTensor& source, std::int64_t at) {
+  MappedPiece found;
+  for_pieces(*source.tensor, at, 1, [&](const Piece& piece, std::int64_t first, std::int64_t, std::int64_t) {
+    found.begin = at - (first - piece.begin);
+    found.end = found.begin + piece.count;
+    found.dtype = piece.tensor->info.dtype;
+    found.file = &file_of(plan, piece);
+    found.mapping = found.file->mapping();
+    if (found.mapping != nullptr) found.bytes = found.mapping->bytes() + piece.tensor->offset + piece.begin * elem_bytes(piece);
+  });
+  return found;
+}
+
+void release_mapped(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count) {
+  for_pieces(*source.tensor, begin, count, [&](const Piece& piece, std::int64_t first, std::int64_t number, std::int64_t) {
+    const std::int64_t elem = elem_bytes(piece);
+    if (const FileMapping* mapping = file_of(plan, piece).mapping()) mapping->release(piece.tensor->offset + first * elem, number * elem);
+  });
 }
 
 const std::byte* read_stored_bytes(const Plan& plan, const SourceTensor& source, std::int64_t offset, std::int64_t size, PageBuffer& raw) {

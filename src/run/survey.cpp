@@ -1,5 +1,6 @@
 #include "run/survey.h"
 
+#include <algorithm>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -39,6 +40,7 @@ class SurveyRun {
       for (std::size_t w = 1; w < workers_.size(); ++w) {
         for (std::size_t i = 0; i < total.size(); ++i) total[i] += workers_[w].counts[i];
       }
+      reader_.settle_reading();
       if (survey_.survey->seal(pass, total) == Next::kMap) return;
     }
   }
@@ -74,13 +76,20 @@ class SurveyRun {
           throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
         }
         const Job& job = plan_.jobs[survey_.jobs[at.job]];
-        TileReader::begin_chunk(worker.buffers);
+        reader_.begin_chunk(at.chunk, worker.buffers);
         const auto wants = [&](const Tile& tile) { return survey_.survey->wants_tile(at.job, tile); };
         job.tiling.for_wanted_of_chunk(at.chunk, wants, [&](const Tile& tile, std::int64_t end) {
           const TileInputs inputs = reader_.read(job, tile, end, survey_.survey->input_form(), worker.buffers);
+          TileReader::prefetch(worker.buffers);
           survey_.survey->see(pass, at.job, tile, inputs, worker.counts.data(), worker.scratch);
+          TileReader::prefetch(worker.buffers);
+          TileReader::prefetch(worker.buffers);
         });
-        reader_.add_bytes_read(worker.buffers);
+        reader_.end_chunk(worker.buffers);
+        if (reader_.maps()) {
+          const std::int64_t begin = at.chunk * job.tiling.chunk_elems();
+          reader_.release(job, begin, std::min(job.tiling.elems, begin + job.tiling.chunk_elems()));
+        }
       }
     } catch (...) {
       const std::lock_guard lock(mutex_);

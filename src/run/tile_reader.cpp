@@ -1,23 +1,64 @@
 #include "run/tile_reader.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/text_util.h"
-#include "run/source_reader.h"
 #include "simd/ops.h"
 #include "tensor/convert.h"
 
 namespace crucible {
+
+using Clock = std::chrono::steady_clock;
+
+std::int64_t bytes_of_inputs(const Job& job, std::int64_t elems) {
+  std::int64_t bits = job.base ? facts(job.base->tensor->info.dtype).bits : 0;
+  for (const SourceTensor& s : job.sources) bits += facts(s.tensor->info.dtype).bits;
+  return elems * bits / 8;
+}
+
+void TileReader::begin_chunk(std::int64_t chunk, TileBuffers& buffers) noexcept {
+  for (TileBuffers::Ahead& ahead : buffers.ahead) ahead.begin = ahead.end = 0;
+  buffers.mapped.assign(buffers.mapped.size(), {});
+  buffers.timed = choice_.is_open();
+  buffers.reading = choice_.way(chunk);
+  buffers.seconds = 0;
+}
+
+void TileReader::end_chunk(TileBuffers& buffers) {
+  if (buffers.timed) choice_.add(buffers.reading, buffers.seconds, buffers.bytes_read);
+  add_bytes_read(buffers);
+}
+
+void TileReader::prefetch(TileBuffers& buffers) noexcept {
+  constexpr std::int64_t kLine = 64;
+  for (const TileBuffers::Upcoming& next : buffers.upcoming) {
+    const std::int64_t end = next.size * (buffers.prefetched + 1) / kPrefetchParts;
+    for (std::int64_t i = next.size * buffers.prefetched / kPrefetchParts; i < end; i += kLine) __builtin_prefetch(next.bytes + i, 0, 1);
+  }
+  ++buffers.prefetched;
+}
+
+void TileReader::release(const Job& job, std::int64_t begin, std::int64_t end) {
+  const Clock::time_point start = Clock::now();
+  if (job.base) release_mapped(plan_, *job.base, begin, end - begin);
+  for (const SourceTensor& s : job.sources) release_mapped(plan_, s, begin, end - begin);
+  if (choice_.is_open()) choice_.add(Reading::kMapped, std::chrono::duration<double>(Clock::now() - start).count(), 0);
+}
 
 TileInputs TileReader::read(const Job& job, const Tile& tile, std::int64_t end, InputForm form, TileBuffers& buffers) {
   CHECK(form == InputForm::kValues || job.base, "{}", job.info.name);
   const std::size_t count = job.sources.size() + (job.base ? 1 : 0);
   if (buffers.inputs.size() < count) buffers.inputs.resize(count);
   if (buffers.ahead.size() < count) buffers.ahead.resize(count);
+  if (buffers.mapped.size() < count) buffers.mapped.resize(count);
   buffers.models.clear();
+  buffers.upcoming.clear();
+  buffers.prefetched = 0;
+  const Clock::time_point start = buffers.timed ? Clock::now() : Clock::time_point();
   const Request request{tile, end, job.tiling.tile_elems, kAheadBytes / std::max<std::int64_t>(1, static_cast<std::int64_t>(count))};
   TileInputs inputs;
   std::size_t slot = 0;
@@ -25,6 +66,7 @@ TileInputs TileReader::read(const Job& job, const Tile& tile, std::int64_t end, 
   const float* less = form == InputForm::kTaskVectors ? inputs.base : nullptr;
   for (const SourceTensor& s : job.sources) buffers.models.push_back(read_input(s, request, slot++, less, buffers));
   inputs.in_form(form) = buffers.models;
+  if (buffers.timed) buffers.seconds += std::chrono::duration<double>(Clock::now() - start).count();
   return inputs;
 }
 
@@ -57,6 +99,16 @@ const float* TileReader::read_input(const SourceTensor& source, const Request& r
   const Tile& tile = request.tile;
   const ViewTensor& tensor = *source.tensor;
   const std::int64_t elem = facts(tensor.info.dtype).bits / 8;
+  if (buffers.reading == Reading::kMapped) {
+    MappedPiece& piece = buffers.mapped[slot];
+    if (!piece.holds(tile.begin, tile.count)) piece = find_mapped(plan_, source, tile.begin);
+    if (piece.holds(tile.begin, tile.count)) {
+      const std::int64_t size = tile.count * facts(piece.dtype).bits / 8;
+      buffers.upcoming.push_back({piece.read(tile.begin, tile.count, values.data(), less) + 2 * size, size});
+      buffers.bytes_read += size;
+      return values.data();
+    }
+  }
   TileBuffers::Ahead& ahead = buffers.ahead[slot];
   if (tile.begin < ahead.begin || tile.begin + tile.count > ahead.end) {
     const std::int64_t room = request.share / elem / request.tile_elems * request.tile_elems;

@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include <sys/mman.h>
+
 #include "crucible/error.h"
 #include "io/file.h"
 #include "io/system_calls.h"
@@ -63,6 +65,7 @@ class FaultySystem {
     calls.open = [](const char* p, int f, mode_t m) { return fails() ? -1 : real_.open(p, f, m); };
     calls.pread = [](int fd, void* b, std::size_t n, off_t o) { return fails() ? ssize_t{-1} : real_.pread(fd, b, n, o); };
     calls.pwrite = [](int fd, const void* b, std::size_t n, off_t o) { return fails() ? ssize_t{-1} : real_.pwrite(fd, b, n, o); };
+    calls.map = [](int fd, std::size_t n) { return fails() ? MAP_FAILED : real_.map(fd, n); };
     calls.allocate = [](int fd, off_t n) { return fails() ? -1 : real_.allocate(fd, n); };
     calls.truncate = [](int fd, off_t n) { return fails() ? -1 : real_.truncate(fd, n); };
     calls.sync = [](int fd) { return fails() ? -1 : real_.sync(fd); };

@@ -22,6 +22,13 @@ std::int64_t size_option(std::string_view option, const std::string& text, Diagn
   return bytes.value_or(0);
 }
 
+std::optional<Reading> parse_reading(std::string_view text) {
+  if (text.empty() || text == "measured") return Reading::kMeasured;
+  if (text == "position") return Reading::kByPosition;
+  if (text == "mapped") return Reading::kMapped;
+  return std::nullopt;
+}
+
 }  // namespace
 
 void declare_model_option(CommandLine& line, MergeOptions& o, const char* names) {
@@ -60,6 +67,8 @@ void declare_options_of_set(CommandLine& line, MergeOptions& o, OptionSet set, c
         .repeatable();
     line.flag("--no-audit", o.no_audit, "measure nothing beyond counts and hold nothing against the plan (saves a few per cent of time)");
     line.option("--cpu-level", o.cpu_level, "use no vector instructions above this level, for comparisons").group("Testing");
+    line.option("--reading", o.reading, "how weights are read: position, mapped or measured (both, then the faster one; the default)")
+        .group("Testing");
   }
 }
 
@@ -80,6 +89,11 @@ MergeRequest make_request(const MergeOptions& o) {
   }
   if (!simd::limit_level(o.cpu_level)) {
     problems.error({}, fmt::format("--cpu-level {}: not one of {}", printable(o.cpu_level), join_names(simd::available_levels())));
+  }
+  if (const auto reading = parse_reading(o.reading)) {
+    request.reading = *reading;
+  } else {
+    problems.error({}, fmt::format("--reading {}: not one of position, mapped, measured", printable(o.reading)));
   }
   problems.throw_if_errors();
   request.recipe_file = o.recipe;

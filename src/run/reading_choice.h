@@ -1,0 +1,44 @@
+// By position or from a mapping: which of the two ways to read stored bytes is the faster one here.
+//
+// A mapping saves the copy, and costs faults and the undoing of page tables. Which is more depends on the processor, the system, the file
+// system, on whether the bytes are in memory at all, and on how often they are read. So a run begins with chunks of both kinds, from their
+// first pass to their last, and takes times.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+#include "crucible/run.h"
+
+namespace crucible {
+
+// Thread-safe.
+class ReadingChoice {
+ public:
+  static constexpr std::int64_t kEnough = std::int64_t{8} << 20;  // bytes that must have been read in each way
+
+  explicit ReadingChoice(Reading wanted) noexcept : reading_(wanted) {}
+
+  // Is there a choice to be made, that is, are times to be taken?
+  bool is_open() const noexcept { return reading_.load(std::memory_order_relaxed) == Reading::kMeasured; }
+  // May mappings be read?
+  bool may_map() const noexcept { return reading_.load(std::memory_order_relaxed) != Reading::kByPosition; }
+  // How a chunk of a tensor is to be read, in each pass: never kMeasured.
+  Reading way(std::int64_t chunk) const noexcept;
+  // What reading took.
+  void add(Reading way, double seconds, std::int64_t bytes);
+  // Makes the choice where enough was read: a tensor has had all its passes.
+  void settle();
+
+ private:
+  struct Total {
+    double seconds = 0;
+    std::int64_t bytes = 0;
+  };
+  std::atomic<Reading> reading_;
+  std::mutex mutex_;
+  Total by_position_, mapped_;
+};
+
+}  // namespace crucible
