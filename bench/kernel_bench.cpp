@@ -94,7 +94,7 @@ class Merge {
  public:
   explicit Merge(const Method& method)
       : method_(method),
-        tiling_(method.tiling_of(shape_)),
+        tiling_(make_tiling(shape_, method.grain)),
         has_base_(method.base != BaseRule::kOnlyListed),
         models_(std::clamp(kModels, method.min_models, method.max_models)),
         global_(parameters(*method.global)),

@@ -83,8 +83,6 @@ struct Method {
   std::vector<Law> laws;
   std::vector<MethodExample> examples;
 
-  Tiling tiling_of(const Shape& shape) const { return make_tiling(shape, grain); }
-
   // Makes the kernel of one job. Takes every parameter it uses from `spec.global` and `spec.models`.
   std::unique_ptr<Kernel> (*make_kernel)(const KernelSpec& spec) = nullptr;
 

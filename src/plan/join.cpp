@@ -204,7 +204,7 @@ class Joiner {
   void make_merge(Job& job, const LogicalTensor& logical, const std::vector<const TensorUse*>& uses, DType stored) {
     job.info.dtype = output_dtype(stored);
     job.bytes = byte_count(job.info);
-    job.tiling = plan_.method->tiling_of(job.info.shape);
+    job.tiling = make_tiling(job.info.shape, plan_.method->grain);
     job.global = resolver_.global(logical);
     job.models.reserve(uses.size());
     job.random_keys.reserve(uses.size());

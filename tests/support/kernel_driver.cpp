@@ -36,7 +36,7 @@ class Drive {
   Drive(const Method& method, const MergeCase& merge, const DriveOptions& options)
       : merge_(merge),
         options_(options),
-        tiling_(method.tiling_of(merge.shape)),
+        tiling_(make_tiling(merge.shape, method.grain)),
         global_(make_params(*method.global, merge.global)),
         workers_(static_cast<std::size_t>(options.workers)),
         rng_(options.shuffle.value_or(0)) {

@@ -193,8 +193,8 @@ class ScopeMagPrune final : public Sparsifier {
       case Phase::kFine:
         for (std::size_t h = 0; h < heavy_.size(); ++h) count_fine(x, n, heavy_[h], counts + static_cast<std::int64_t>(h) * kFineBuckets);
         return;
-      case Phase::kCountTies: counts[chunk_of(tile)] += count_equal(x, n, current().low); return;
-      case Phase::kSettleTies: return settle_ties(before_[static_cast<std::size_t>(chunk_of(tile))], x, from, n, counts);
+      case Phase::kCountTies: counts[spec_.tiling.chunk_of(tile)] += count_equal(x, n, current().low); return;
+      case Phase::kSettleTies: return settle_ties(before_[static_cast<std::size_t>(spec_.tiling.chunk_of(tile))], x, from, n, counts);
       case Phase::kGather: return gather(x, from, n);
     }
   }
@@ -298,8 +298,6 @@ class ScopeMagPrune final : public Sparsifier {
     }
     gathered_.clear();
   }
-
-  std::int64_t chunk_of(const Tile& tile) const noexcept { return tile.index / spec_.tiling.chunk_tiles; }
 
   // `before`: of the part's ties, those in earlier tiles of the scope. The tiles of a chunk come in order.
   void settle_ties(std::int64_t& before, const float* x, std::int64_t first, std::int64_t n, std::uint64_t* counts) noexcept {
