@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/aligned.h"
 #include "simd/gram.h"
 #include "simd/histogram.h"
 #include "simd/ops.h"
@@ -15,7 +16,7 @@ void add_to(Histogram& histogram, const float* x, const float* base, std::int64_
 }
 
 // x + y in `room`: a model's values from its task vector, off by the rounding of that, which is none for near values of f16 or bf16.
-const float* add(const float* x, const float* y, std::vector<float>& room, std::int64_t n) {
+const float* add(const float* x, const float* y, AlignedVector<float>& room, std::int64_t n) {
   if (std::ssize(room) < n) room.resize(static_cast<std::size_t>(n));
   simd::add(x, y, room.data(), n);
   return room.data();
@@ -34,7 +35,7 @@ void observe(const Job& job, const Tile& tile, const TileInputs& in, const float
   // Tiles with a sample are many.
   thread_local std::vector<const float*> y;
   y.resize(n + 1);
-  thread_local std::vector<std::vector<float>> sums;
+  thread_local std::vector<AlignedVector<float>> sums;
   if (sums.size() < in.task_vectors.size()) sums.resize(in.task_vectors.size());
   for_each_sample(tile.begin, tile.count, job.tiling.elems, [&](std::int64_t at, std::int64_t count) {
     const float* base = in.base == nullptr ? nullptr : in.base + at;

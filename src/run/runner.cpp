@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "base/aligned.h"
 #include "base/check.h"
 #include "base/checked.h"
 #include "base/text_util.h"
@@ -73,7 +74,7 @@ struct Worker {
   std::size_t id = 0;
   Scratch scratch;
   TileBuffers buffers;
-  std::vector<float> out;
+  AlignedVector<float> out;
   PageBuffer stored;         // a chunk of the output in its own type
   std::vector<double> sums;  // of one tile
 };

@@ -34,10 +34,10 @@ void TileReader::end_chunk(TileBuffers& buffers) {
 }
 
 void TileReader::prefetch(TileBuffers& buffers) noexcept {
-  constexpr std::int64_t kLine = 64;
   for (const TileBuffers::Upcoming& next : buffers.upcoming) {
     const std::int64_t end = next.size * (buffers.prefetched + 1) / kPrefetchParts;
-    for (std::int64_t i = next.size * buffers.prefetched / kPrefetchParts; i < end; i += kLine) __builtin_prefetch(next.bytes + i, 0, 1);
+    for (std::int64_t i = next.size * buffers.prefetched / kPrefetchParts; i < end; i += kCacheLine)
+      __builtin_prefetch(next.bytes + i, 0, 1);
   }
   ++buffers.prefetched;
 }
@@ -79,7 +79,7 @@ const std::byte* TileReader::convert(const Job& job, std::int64_t offset, std::i
   const std::int64_t elem = facts(job.info.dtype).bits / 8;
   const std::int64_t count = size / elem;
   if (buffers.inputs.empty()) buffers.inputs.resize(1);
-  std::vector<float>& values = buffers.inputs.front();
+  AlignedVector<float>& values = buffers.inputs.front();
   if (values.size() < static_cast<std::size_t>(count)) values.resize(static_cast<std::size_t>(count));
   buffers.bytes_read += read_floats(plan_, job.sources.front(), offset / elem, count, values.data(), buffers.raw);
   const std::int64_t before = simd::count_nonfinite(values.data(), count);
@@ -94,7 +94,7 @@ const std::byte* TileReader::convert(const Job& job, std::int64_t offset, std::i
 
 const float* TileReader::read_input(const SourceTensor& source, const Request& request, std::size_t slot, const float* less,
                                     TileBuffers& buffers) {
-  std::vector<float>& values = buffers.inputs[slot];
+  AlignedVector<float>& values = buffers.inputs[slot];
   values.resize(static_cast<std::size_t>(request.tile_elems));
   const Tile& tile = request.tile;
   const ViewTensor& tensor = *source.tensor;

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/aligned.h"
 #include "io/page_buffer.h"
 #include "methods/kernel.h"
 #include "plan/plan.h"
@@ -17,7 +18,7 @@ namespace crucible {
 
 // Buffers of one worker. They grow to the widest tile.
 struct TileBuffers {
-  std::vector<std::vector<float>> inputs;
+  std::vector<AlignedVector<float>> inputs;
   std::vector<const float*> models;
   PageBuffer raw;  // of the files
   // Stored bytes of elements [begin, end) of an input.

@@ -1,0 +1,29 @@
+// Memory whose first byte begins a cache line: a vector of the processor that crosses from one line to the next is read twice.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <vector>
+
+namespace crucible {
+
+inline constexpr std::int64_t kCacheLine = 64;
+
+template <typename T>
+struct AlignedAllocator {
+  using value_type = T;
+  AlignedAllocator() = default;
+  template <typename U>
+  AlignedAllocator(const AlignedAllocator<U>&) noexcept {}
+  T* allocate(std::size_t count) {
+    return static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{static_cast<std::size_t>(kCacheLine)}));
+  }
+  void deallocate(T* at, std::size_t) noexcept { ::operator delete (at, std::align_val_t{static_cast<std::size_t>(kCacheLine)}); }
+  bool operator==(const AlignedAllocator&) const noexcept { return true; }
+};
+
+template <typename T>
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
+
+}  // namespace crucible
