@@ -115,8 +115,8 @@ FileMapping::~FileMapping() {
 std::int64_t FileMapping::lost() const noexcept { return watched_->lost.load(std::memory_order_acquire); }
 
 void FileMapping::release(std::int64_t offset, std::int64_t size) const noexcept {
-  const std::int64_t begin = (offset + page_size() - 1) / page_size() * page_size();
-  const std::int64_t end = std::min(offset + size, size_) / page_size() * page_size();
+  const std::int64_t begin = std::max<std::int64_t>(0, offset - kMappedAlong) / page_size() * page_size();
+  const std::int64_t end = offset + size >= size_ ? size_ : (offset + size) / page_size() * page_size();
   if (begin < end) ::madvise(const_cast<std::byte*>(bytes_) + begin, static_cast<std::size_t>(end - begin), MADV_DONTNEED);
 }
 

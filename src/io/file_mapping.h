@@ -22,7 +22,10 @@ class FileMapping {
   // Bytes between the new end of a file that was cut short and the end of that page are zeros without this: ReadFile::check_unchanged
   // finds those.
   std::int64_t lost() const noexcept;
-  // The pages that lie wholly within the range leave this process's resident memory; they come back when they are read again.
+  // Takes pages out of this process's resident memory; they come back when they are read. Those that lie wholly within the range, or
+  // up to kMappedAlong bytes before it: with a page that is read the system maps others around it, as far as a large page reaches, and
+  // these may be of a range that was released before.
+  static constexpr std::int64_t kMappedAlong = std::int64_t{2} << 20;
   void release(std::int64_t offset, std::int64_t size) const noexcept;
 
   struct Watched;  // what the handler looks at

@@ -38,9 +38,12 @@ HWY_INLINE void add_gram_of_two(const float* base, const float* x0, const float*
         y0 = hn::Sub(y0, b);
         y1 = hn::Sub(y1, b);
       }
-      sums[0][v] = hn::Add(sums[0][v], hn::Mul(y0, y0));
-      sums[1][v] = hn::Add(sums[1][v], hn::Mul(y1, y0));
-      sums[2][v] = hn::Add(sums[2][v], hn::Mul(y1, y1));
+      const auto add_to = [](V& sum, V a, V b) HWY_ATTR {
+        sum = kBase ? hn::Add(sum, hn::Mul(a, b)) : add_exact_product(sum, a, b);  // a difference has more bits than an f32
+      };
+      add_to(sums[0][v], y0, y0);
+      add_to(sums[1][v], y1, y0);
+      add_to(sums[2][v], y1, y1);
     }
   }
   double lanes[3][kLanes];
@@ -76,9 +79,9 @@ void AddGram(const float* base, const float* const* x, std::int64_t vectors, dou
       const float* xi = x[i] + at;
       for (std::int64_t j = 0; j <= i; ++j) {
         const float* xj = x[j] + at;
-        *sum++ += b == nullptr ? lane_sum(m, [xi, xj](std::int64_t k) HWY_ATTR { return wide(xi[k]) * wide(xj[k]); })
-                               : lane_sum(m, [xi, xj, b](std::int64_t k)
-                                                 HWY_ATTR { return (wide(xi[k]) - wide(b[k])) * (wide(xj[k]) - wide(b[k])); });
+        *sum++ += b == nullptr ? sum_of_products(xi, xj, m) : lane_sum(m, [xi, xj, b](std::int64_t k) HWY_ATTR {
+          return (wide(xi[k]) - wide(b[k])) * (wide(xj[k]) - wide(b[k]));
+        });
       }
     }
   }

@@ -45,6 +45,26 @@ HWY_INLINE double lane_sum(std::int64_t n, const Term& term) {
   return add_lanes(lanes);
 }
 
+// sum + x * y of numbers that were f32: the product is exact in f64, so one instruction rounds as two do, and on all levels alike.
+HWY_INLINE VWide add_exact_product(VWide sum, VWide x, VWide y) { return hn::MulAdd(x, y, sum); }
+
+// The lane_sum of x[i] * y[i].
+HWY_INLINE double sum_of_products(const float* x, const float* y, std::int64_t n) {
+  VWide sums[kSumVectors];
+  for (VWide& sum : sums) sum = hn::Zero(DWide());
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::size_t v = 0; v < kSumVectors; ++v) {
+      const std::int64_t at = i + static_cast<std::int64_t>(v * kSumWidth);
+      sums[v] = add_exact_product(sums[v], load_wide(x + at), load_wide(y + at));
+    }
+  }
+  double lanes[kLanes];
+  store_sums(sums, lanes);
+  for (int k = 0; i < n; ++i, ++k) lanes[k] += wide(x[i]) * wide(y[i]);
+  return add_lanes(lanes);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace crucible::simd
 HWY_AFTER_NAMESPACE();

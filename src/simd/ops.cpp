@@ -30,9 +30,7 @@ double SumAbs(const float* x, std::int64_t n) {
                          HWY_ATTR { return static_cast<double>(std::bit_cast<float>(std::bit_cast<std::uint32_t>(x[i]) & 0x7FFFFFFFu)); });
 }
 
-double SumSquares(const float* x, std::int64_t n) {
-  return lane_sum(n, [x](std::int64_t i) HWY_ATTR { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
-}
+double SumSquares(const float* x, std::int64_t n) { return sum_of_products(x, x, n); }
 
 double SumSquareDifference(const float* x, const float* y, std::int64_t n) {
   return lane_sum(n, [x, y](std::int64_t i) HWY_ATTR {
@@ -41,9 +39,7 @@ double SumSquareDifference(const float* x, const float* y, std::int64_t n) {
   });
 }
 
-double Dot(const float* x, const float* y, std::int64_t n) {
-  return lane_sum(n, [x, y](std::int64_t i) HWY_ATTR { return static_cast<double>(x[i]) * static_cast<double>(y[i]); });
-}
+double Dot(const float* x, const float* y, std::int64_t n) { return sum_of_products(x, y, n); }
 
 void Subtract(const float* x, const float* y, float* HWY_RESTRICT out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) out[i] = x[i] - y[i];

@@ -1,5 +1,5 @@
 // Loops over spans of numbers, compiled once per CPU level and chosen at run time (Highway's dispatch). Every level gives the same
-// bits: no contraction, and sums run in 16 fixed f64 lanes that are added in a fixed order.
+// bits: no contraction but of exact products, and sums run in 16 fixed f64 lanes that are added in a fixed order.
 #pragma once
 
 #include <cstdint>
