@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "io/system_calls.h"
@@ -45,6 +46,13 @@ Watched* find_watched(const std::byte* address, std::int64_t& offset) noexcept {
   return nullptr;
 }
 
+// A page of zeros in the place of another one. The call itself, not the library's, around which others may have put something: other
+// threads may look at the page meanwhile.
+bool put_zeros(std::byte* at) noexcept {
+  const long got = ::syscall(SYS_mmap, at, page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0L);
+  return got == static_cast<long>(reinterpret_cast<std::uintptr_t>(at));
+}
+
 // Nothing here but what a signal handler may do: atomics and system calls.
 extern "C" void on_bus_error(int signal, siginfo_t* info, void* context) {
   auto* address = static_cast<std::byte*>(info->si_addr);
@@ -53,9 +61,7 @@ extern "C" void on_bus_error(int signal, siginfo_t* info, void* context) {
     const std::int64_t page = offset / page_size() * page_size();
     std::int64_t none = -1;
     w->lost.compare_exchange_strong(none, page);  // before there are zeros to be read
-    void* at = address - (offset - page);
-    const auto size = static_cast<std::size_t>(page_size());
-    if (::mmap(at, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at) return;
+    if (put_zeros(address - (offset - page))) return;
   }
   if ((g_before.sa_flags & SA_SIGINFO) != 0) {
     g_before.sa_sigaction(signal, info, context);

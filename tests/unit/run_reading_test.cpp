@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -214,6 +215,7 @@ class CountingSink final : public TileSink {
  public:
   explicit CountingSink(const Plan& plan) : plan_(plan) {}
   void write(const Job&, int, std::int64_t, const void*, std::size_t) override {
+    const std::lock_guard lock(mutex_);
     const std::int64_t now = resident();
     if (first < 0) first = now;
     most = std::max(most, now);
@@ -230,6 +232,7 @@ class CountingSink final : public TileSink {
 
  private:
   const Plan& plan_;
+  std::mutex mutex_;
 };
 
 TEST_F(TwoModels, PagesThatAreDoneLeaveMemory) {
