@@ -37,8 +37,8 @@ struct Sample {
   std::int64_t elems = 0;
 
   void add(std::size_t pair, std::size_t job, const Tiling& tiling, std::int64_t chunk) {
-    const std::int64_t begin = chunk * tiling.chunk_elems();
-    const std::int64_t count = std::min(tiling.chunk_elems(), tiling.elems - begin);
+    const std::int64_t begin = tiling.chunk_begin(chunk);
+    const std::int64_t count = tiling.chunk_end(chunk) - begin;
     by_chunk.emplace(std::pair(job, chunk), picks.size());
     picks.push_back({pair, begin, count, elems});
     elems += count;

@@ -55,6 +55,8 @@ struct Tiling {
   std::int64_t chunk_tiles = 1;  // of every chunk but the last
   Tile tile(std::int64_t index) const noexcept;
   std::int64_t chunk_elems() const noexcept { return tile_elems * chunk_tiles; }
+  std::int64_t chunk_begin(std::int64_t chunk) const noexcept { return chunk * chunk_elems(); }
+  std::int64_t chunk_end(std::int64_t chunk) const noexcept { return std::min(elems, (chunk + 1) * chunk_elems()); }
   std::int64_t chunk_of(const Tile& tile) const noexcept { return tile.index / chunk_tiles; }
   std::int64_t chunks() const noexcept { return ceil_div(tiles, chunk_tiles); }
   // Calls visit(tile) for the tiles of a chunk, in order.

@@ -73,7 +73,7 @@ Needs needs_of(const Plan& plan, std::int64_t keep_budget_bytes) {
       const BoundParams& params = binder.bind(job);
       const auto kernel = plan.method->make_kernel(kernel_spec(job, params, keep_budget_bytes));
       buffers = worker_bytes(job, kernel.get());
-      needs.chunk_bytes = std::max(needs.chunk_bytes, bytes_of_inputs(job, std::min(job.tiling.elems, job.tiling.chunk_elems())));
+      needs.chunk_bytes = std::max(needs.chunk_bytes, bytes_of_inputs(job, job.tiling.chunk_end(0)));
       if (kernel->kept_bytes() > needs.state_bytes) {
         needs.state_bytes = kernel->kept_bytes();
         needs.heaviest = &job;

@@ -67,7 +67,10 @@ struct ActiveJob {
     if (j.kind == Job::Kind::kMerge) params = bind_params(j);
   }
 
-  std::int64_t output_chunk(std::int64_t n) const { return selected.empty() ? n : selected[static_cast<std::size_t>(n)]; }
+  // Of the job, the n-th chunk that the pass deals out; before the output that is every chunk.
+  std::int64_t chunk_at(std::int64_t n, bool of_output) const {
+    return !of_output || selected.empty() ? n : selected[static_cast<std::size_t>(n)];
+  }
 };
 
 struct Worker {
@@ -221,29 +224,22 @@ class Scheduler {
 
   ChunkPart process(const Task& task, Worker& worker) {
     const Job& job = *task.job->job;
+    const std::int64_t chunk = task.job->chunk_at(task.chunk, task.mapping);
     if (job.kind == Job::Kind::kCopy) {
-      copy_chunk(job, task.job->output_chunk(task.chunk), worker);
+      copy_chunk(job, chunk, worker);
       reader_.add_bytes_read(worker.buffers);
       return {};
     }
     ChunkPart part;
     part.measure.models.resize(job.sources.size());
-    reader_.begin_chunk(task.mapping ? task.job->output_chunk(task.chunk) : task.chunk, worker.buffers);
+    reader_.begin_chunk(chunk, worker.buffers);
     if (task.mapping) {
-      map_chunk(*task.job, task.job->output_chunk(task.chunk), worker, part);
+      map_chunk(*task.job, chunk, worker, part);
     } else {
       reduce_chunk(task, worker, part);
     }
     reader_.end_chunk(worker.buffers);
     return part;
-  }
-
-  // Elements of chunks [from, to) of a pass.
-  static std::pair<std::int64_t, std::int64_t> elems_of(const ActiveJob& active, bool mapping, std::int64_t from, std::int64_t to) {
-    const std::int64_t size = active.job->tiling.chunk_elems();
-    const std::int64_t first = mapping ? active.output_chunk(from) : from;
-    const std::int64_t last = mapping ? active.output_chunk(to - 1) : to - 1;
-    return {first * size, std::min(active.job->tiling.elems, (last + 1) * size)};
   }
 
   void reduce_chunk(const Task& task, Worker& worker, ChunkPart& part) {
@@ -267,10 +263,10 @@ class Scheduler {
   void map_chunk(ActiveJob& active, std::int64_t chunk, Worker& worker, ChunkPart& part) {
     const Job& job = *active.job;
     const std::int64_t elem = facts(job.info.dtype).bits / 8;
-    const std::int64_t offset = job.offset + chunk * job.tiling.chunk_elems() * elem;
+    const std::int64_t offset = job.offset + job.tiling.chunk_begin(chunk) * elem;
     std::byte* stored = worker.stored.place(offset, job.tiling.chunk_elems() * elem);
     worker.out.resize(static_cast<std::size_t>(job.tiling.tile_elems));
-    const std::int64_t end = std::min(job.tiling.elems, (chunk + 1) * job.tiling.chunk_elems());
+    const std::int64_t end = job.tiling.chunk_end(chunk);
     std::int64_t size = 0;
     job.tiling.for_tiles_of_chunk(chunk, [&](const Tile& tile) {
       const TileInputs inputs = reader_.read(job, tile, end, active.kernel->input_form(), worker.buffers);
@@ -366,7 +362,9 @@ class Scheduler {
     if (is_last && active.mapping && !active.selected.empty()) return {0, active.job->tiling.elems};
     const std::int64_t behind = (active.next_to_add - active.released) * active.chunk_bytes;
     if (behind <= 0 || (behind < kReleasedAtOnce && !is_last)) return {};
-    return elems_of(active, active.mapping, std::exchange(active.released, active.next_to_add), active.next_to_add);
+    const Tiling& tiling = active.job->tiling;
+    const std::int64_t first = active.chunk_at(std::exchange(active.released, active.next_to_add), active.mapping);
+    return {tiling.chunk_begin(first), tiling.chunk_end(active.chunk_at(active.next_to_add - 1, active.mapping))};
   }
 
   static Next seal(ActiveJob& active) {

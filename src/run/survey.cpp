@@ -1,6 +1,5 @@
 #include "run/survey.h"
 
-#include <algorithm>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -86,10 +85,7 @@ class SurveyRun {
           TileReader::prefetch(worker.buffers);
         });
         reader_.end_chunk(worker.buffers);
-        if (reader_.maps()) {
-          const std::int64_t begin = at.chunk * job.tiling.chunk_elems();
-          reader_.release(job, begin, std::min(job.tiling.elems, begin + job.tiling.chunk_elems()));
-        }
+        if (reader_.maps()) reader_.release(job, job.tiling.chunk_begin(at.chunk), job.tiling.chunk_end(at.chunk));
       }
     } catch (...) {
       const std::lock_guard lock(mutex_);

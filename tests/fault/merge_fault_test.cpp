@@ -126,10 +126,8 @@ struct LossyDisk {
       return -1;
     };
   }
-  ~LossyDisk() { system_calls() = real; }
-  LossyDisk(const LossyDisk&) = delete;
-  LossyDisk& operator=(const LossyDisk&) = delete;
 
+  RestoredCalls restored;
   static inline SystemCalls real;
   static inline std::atomic<std::int64_t> written;
   static inline std::atomic<int> syncs;

@@ -219,19 +219,16 @@ TEST(CountNonfinite, StoredBytes) {
 // A disk that says it has written and has not: the write number `dropped` goes nowhere.
 class LyingDisk {
  public:
-  explicit LyingDisk(int dropped) : saved_(system_calls()) {
-    real_ = saved_;
+  explicit LyingDisk(int dropped) {
+    real_ = system_calls();
     left_ = dropped;
     system_calls().pwrite = [](int fd, const void* data, std::size_t n, off_t at) {
       return --left_ == 0 ? static_cast<ssize_t>(n) : real_.pwrite(fd, data, n, at);
     };
   }
-  ~LyingDisk() { system_calls() = saved_; }
-  LyingDisk(const LyingDisk&) = delete;
-  LyingDisk& operator=(const LyingDisk&) = delete;
 
  private:
-  SystemCalls saved_;
+  RestoredCalls restored_;
   static inline SystemCalls real_{};
   static inline int left_ = 0;
 };

@@ -54,13 +54,25 @@ class FaultyReadFile final : public ReadFile {
   std::shared_ptr<FaultPlan> plan_;
 };
 
+// Puts the table of system calls back as it was: a test that changes it holds one.
+class RestoredCalls {
+ public:
+  RestoredCalls() : saved_(system_calls()) {}
+  ~RestoredCalls() { system_calls() = saved_; }
+  RestoredCalls(const RestoredCalls&) = delete;
+  RestoredCalls& operator=(const RestoredCalls&) = delete;
+
+ private:
+  SystemCalls saved_;
+};
+
 // While it lives, every system call of the io layer counts, and the planned one fails with `error` instead of being made. One at a time.
 class FaultySystem {
  public:
-  FaultySystem(int fail_at, int error, bool and_all_after = false) : saved_(system_calls()) {
+  FaultySystem(int fail_at, int error, bool and_all_after = false) {
     plan_ = std::make_unique<FaultPlan>(fail_at, and_all_after);
     error_ = error;
-    real_ = saved_;
+    real_ = system_calls();
     SystemCalls& calls = system_calls();
     calls.open = [](const char* p, int f, mode_t m) { return fails() ? -1 : real_.open(p, f, m); };
     calls.pread = [](int fd, void* b, std::size_t n, off_t o) { return fails() ? ssize_t{-1} : real_.pread(fd, b, n, o); };
@@ -79,9 +91,6 @@ class FaultySystem {
       return fails() ? -1 : closed;
     };
   }
-  ~FaultySystem() { system_calls() = saved_; }
-  FaultySystem(const FaultySystem&) = delete;
-  FaultySystem& operator=(const FaultySystem&) = delete;
   int calls() const noexcept { return plan_->calls(); }
 
  private:
@@ -90,7 +99,7 @@ class FaultySystem {
     errno = error_;
     return true;
   }
-  SystemCalls saved_;
+  RestoredCalls restored_;
   static inline SystemCalls real_{};
   static inline std::unique_ptr<FaultPlan> plan_;
   static inline int error_ = 0;

@@ -147,8 +147,6 @@ int touch_foreign_page(const std::string& path) {
 void leave(int) { ::_exit(7); }
 void leave_with_place(int, siginfo_t* info, void*) { ::_exit(info->si_addr != nullptr ? 8 : 9); }
 
-void take_signal_before(void (*handler)(int)) { ::signal(SIGBUS, handler); }
-
 using FileMappingDeathTest = ::testing::Test;
 
 TEST(FileMappingDeathTest, SignalsOfOthersGoOn) {
@@ -162,8 +160,8 @@ TEST(FileMappingDeathTest, SignalsOfOthersGoOn) {
     touch_foreign_page(t / "a");
     ::_exit(2);
   };
-  EXPECT_EXIT(touch([] { take_signal_before(SIG_DFL); }), ::testing::KilledBySignal(SIGBUS), "");
-  EXPECT_EXIT(touch([] { take_signal_before(leave); }), ::testing::ExitedWithCode(7), "");
+  EXPECT_EXIT(touch([] { ::signal(SIGBUS, SIG_DFL); }), ::testing::KilledBySignal(SIGBUS), "");
+  EXPECT_EXIT(touch([] { ::signal(SIGBUS, leave); }), ::testing::ExitedWithCode(7), "");
   EXPECT_EXIT(touch([] {
                 struct sigaction action {};
                 action.sa_sigaction = leave_with_place;

@@ -97,7 +97,7 @@ TEST(ReadFileTest, NoticesChanges) {
 TEST(ReadFileTest, ShortAndInterruptedReadsGoOn) {
   const TempFolder t;
   write_text(t / "a", "0123456789");
-  const SystemCalls saved = system_calls();
+  const RestoredCalls restored;
   static int call;
   call = 0;
   system_calls().pread = [](int fd, void* b, std::size_t n, off_t o) -> ssize_t {
@@ -109,7 +109,6 @@ TEST(ReadFileTest, ShortAndInterruptedReadsGoOn) {
   };
   std::string got(10, ' ');
   open_for_read(t / "a")->read_at(0, got.data(), 10);
-  system_calls() = saved;
   EXPECT_EQ(got, "0123456789");
   EXPECT_EQ(call, 8);
 }
@@ -151,7 +150,7 @@ TEST(WriteFileTest, RefusesAnExistingName) {
 
 TEST(WriteFileTest, ShortAndInterruptedWritesGoOn) {
   const TempFolder t;
-  const SystemCalls saved = system_calls();
+  const RestoredCalls restored;
   static int call;
   call = 0;
   system_calls().pwrite = [](int fd, const void* b, std::size_t n, off_t o) -> ssize_t {
@@ -162,31 +161,28 @@ TEST(WriteFileTest, ShortAndInterruptedWritesGoOn) {
     return ::pwrite(fd, b, n > 3 ? 3 : n, o);
   };
   write_small_file(t / "a", "0123456789");
-  system_calls() = saved;
   EXPECT_EQ(read_text(t / "a"), "0123456789");
 }
 
 TEST(WriteFileTest, FallsBackWhenTheDiskCannotPreallocate) {
   const TempFolder t;
-  const SystemCalls saved = system_calls();
+  const RestoredCalls restored;
   system_calls().allocate = [](int, off_t) {
     errno = EOPNOTSUPP;
     return -1;
   };
   create_for_write(t / "a", 100)->sync_and_close();
-  system_calls() = saved;
   EXPECT_EQ(fs::file_size(t / "a"), 100u);
 }
 
 TEST(WriteFileTest, NoSpaceLeavesNoFile) {
   const TempFolder t;
-  const SystemCalls saved = system_calls();
+  const RestoredCalls restored;
   system_calls().allocate = [](int, off_t) {
     errno = ENOSPC;
     return -1;
   };
   const Error error = error_of([&] { create_for_write(t / "a", 100); });
-  system_calls() = saved;
   expect_error(error, ErrorCode::kNoSpace, "cannot reserve 100 bytes");
   EXPECT_FALSE(path_exists(t / "a"));
 }
@@ -207,7 +203,7 @@ TEST(WriteFileTest, SizeLimitIsNoSpace) {
 
 TEST(WriteFileTest, AFailedSyncIsNotRetried) {
   const TempFolder t;
-  const SystemCalls saved = system_calls();
+  const RestoredCalls restored;
   static int calls;
   calls = 0;
   system_calls().sync = [](int) {
@@ -215,7 +211,6 @@ TEST(WriteFileTest, AFailedSyncIsNotRetried) {
     return ++calls == 1 ? -1 : 0;
   };
   const Error error = error_of([&] { write_small_file(t / "a", "x"); });
-  system_calls() = saved;
   expect_error(error, ErrorCode::kIo, "cannot sync to disk");
   EXPECT_EQ(calls, 1);
 }

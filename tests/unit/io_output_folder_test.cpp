@@ -155,7 +155,7 @@ TEST(OutputFolderTest, ReplacesTheModelAndKeepsTheRest) {
 TEST(OutputFolderTest, ReplacesWithoutAnExchange) {
   const TempFolder t;
   write_old_model(t / "out");
-  const SystemCalls saved = system_calls();
+  const RestoredCalls restored;
   system_calls().exchange = [](const char*, const char*) {
     errno = EINVAL;
     return -1;
@@ -163,7 +163,6 @@ TEST(OutputFolderTest, ReplacesWithoutAnExchange) {
   OutputFolder out(t / "out", Existing::kReplace, is_model_file_name);
   write_new_model(out);
   out.commit();
-  system_calls() = saved;
   EXPECT_EQ(content_of(t / "out"), merged_content());
   EXPECT_EQ(entries_of(t.path()), std::set<std::string>{"out"});
 }

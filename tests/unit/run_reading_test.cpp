@@ -29,17 +29,14 @@ constexpr std::int64_t kMiB = std::int64_t{1} << 20;
 
 // While it lives: how many bytes were read by position, in reads larger than those of small headers.
 struct CountedReads {
-  CountedReads() : saved(system_calls()) {
+  CountedReads() {
     bytes = 0;
     system_calls().pread = [](int fd, void* to, std::size_t n, off_t offset) {
       if (n >= 1000) bytes += static_cast<std::int64_t>(n);
       return ::pread(fd, to, n, offset);
     };
   }
-  ~CountedReads() { system_calls() = saved; }
-  CountedReads(const CountedReads&) = delete;
-  CountedReads& operator=(const CountedReads&) = delete;
-  SystemCalls saved;
+  RestoredCalls restored;
   static inline std::atomic<std::int64_t> bytes;
 };
 
@@ -187,7 +184,7 @@ TEST_F(TwoModels, AFileThatIsCutShortStopsTheMerge) {
       request_.model_dirs[1].second = box_ / "c";
       cut = file("c");
       cut_to = size == kBytes ? static_cast<std::int64_t>(fs::file_size(cut)) - 40 : size;
-      const SystemCalls saved = system_calls();
+      const RestoredCalls restored;
       system_calls().pwrite = [](int fd, const void* data, std::size_t n, off_t offset) {
         if (n >= 4096 && !cut.empty()) {
           EXPECT_EQ(::truncate(cut.c_str(), cut_to), 0);
@@ -202,7 +199,6 @@ TEST_F(TwoModels, AFileThatIsCutShortStopsTheMerge) {
         EXPECT_EQ(e.code(), ErrorCode::kDamaged);
         error = e.what();
       }
-      system_calls() = saved;
       EXPECT_NE(error.find("c/model.safetensors: " + std::string(size == kBytes ? "changed while" : "ends at byte")), std::string::npos)
           << error;
       EXPECT_FALSE(fs::exists(box_ / "out"));

@@ -22,11 +22,10 @@ std::int64_t size_option(std::string_view option, const std::string& text, Diagn
   return bytes.value_or(0);
 }
 
-std::optional<Reading> parse_reading(std::string_view text) {
-  if (text.empty() || text == "measured") return Reading::kMeasured;
-  if (text == "position") return Reading::kByPosition;
-  if (text == "mapped") return Reading::kMapped;
-  return std::nullopt;
+// One of the words that the option takes.
+Reading reading_of(std::string_view word) {
+  if (word == "position") return Reading::kByPosition;
+  return word == "mapped" ? Reading::kMapped : Reading::kMeasured;
 }
 
 }  // namespace
@@ -67,7 +66,9 @@ void declare_options_of_set(CommandLine& line, MergeOptions& o, OptionSet set, c
         .repeatable();
     line.flag("--no-audit", o.no_audit, "measure nothing beyond counts and hold nothing against the plan (saves a few per cent of time)");
     line.option("--cpu-level", o.cpu_level, "use no vector instructions above this level, for comparisons").group("Testing");
-    line.option("--reading", o.reading, "how weights are read: position, mapped or measured (both, then the faster one; the default)")
+    line.option("--reading", o.reading, "how weights are read: position, mapped or measured (both, then the faster one)")
+        .one_of({"position", "mapped", "measured"})
+        .shows_default()
         .group("Testing");
   }
 }
@@ -90,12 +91,8 @@ MergeRequest make_request(const MergeOptions& o) {
   if (!simd::limit_level(o.cpu_level)) {
     problems.error({}, fmt::format("--cpu-level {}: not one of {}", printable(o.cpu_level), join_names(simd::available_levels())));
   }
-  if (const auto reading = parse_reading(o.reading)) {
-    request.reading = *reading;
-  } else {
-    problems.error({}, fmt::format("--reading {}: not one of position, mapped, measured", printable(o.reading)));
-  }
   problems.throw_if_errors();
+  request.reading = reading_of(o.reading);
   request.recipe_file = o.recipe;
   request.recipe_text = o.recipe_text;
   if (o.recipe_text.empty() && o.recipe == "-") {

@@ -19,7 +19,7 @@ struct MergeOptions {
   std::string memory;
   std::string shard_size = "5G";
   std::string cpu_level;
-  std::string reading;
+  std::string reading = "measured";
   bool allow_unused = false;
   bool allow_missing = false;
   bool overwrite = false;
