@@ -1,4 +1,5 @@
-// Memory whose first byte begins a cache line: a vector of the processor that crosses from one line to the next is read twice.
+// Memory of whole cache lines. A vector of the processor that crosses from one line to the next is read twice, and threads that write to
+// one line wait for each other, though each has its own part of it.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,8 @@ struct AlignedAllocator {
   template <typename U>
   AlignedAllocator(const AlignedAllocator<U>&) noexcept {}
   T* allocate(std::size_t count) {
-    return static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{static_cast<std::size_t>(kCacheLine)}));
+    constexpr auto kLine = static_cast<std::size_t>(kCacheLine);
+    return static_cast<T*>(::operator new ((count * sizeof(T) + kLine - 1) / kLine * kLine, std::align_val_t{kLine}));
   }
   void deallocate(T* at, std::size_t) noexcept { ::operator delete (at, std::align_val_t{static_cast<std::size_t>(kCacheLine)}); }
   bool operator==(const AlignedAllocator&) const noexcept { return true; }

@@ -9,12 +9,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/aligned.h"
 #include "io/system_calls.h"
 
 namespace crucible {
 
 // A place in a list that only grows: the handler may walk it at any time. Places of mappings that are gone are used again.
-struct FileMapping::Watched {
+struct alignas(kCacheLine) FileMapping::Watched {
   std::atomic<const std::byte*> begin{nullptr};  // null: of no mapping
   std::atomic<std::int64_t> size{0};
   std::atomic<std::int64_t> lost{-1};

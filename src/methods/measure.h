@@ -1,11 +1,13 @@
 // What is measured of one job while its tiles are in cache: exact counts by the kernel, and by the runner a sketch of a fixed sample of
-// the elements (norms, inner products, histograms). All of it is additive over tiles.
+// the elements (norms, inner products, histograms). All of it is additive over tiles. Tables have cache lines of their own, since each
+// thread adds to its own at every tile.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <vector>
+
+#include "base/aligned.h"
 
 namespace crucible {
 
@@ -64,12 +66,12 @@ struct Histogram {
 // output. f64 sums of f32 values, before the output is rounded to its type.
 struct Sketch {
   std::int64_t elems = 0;
-  std::vector<double> gram;  // <y_i, y_j>, lower triangle by rows; the output is the last row
+  AlignedVector<double> gram;  // <y_i, y_j>, lower triangle by rows; the output is the last row
   double base_square = 0;
   double out_square = 0;
   double base_out = 0;
-  std::vector<double> input_square, input_out;  // of x_i itself, and with the output
-  std::vector<Histogram> histograms;            // of every y
+  AlignedVector<double> input_square, input_out;  // of x_i itself, and with the output
+  AlignedVector<Histogram> histograms;            // of every y
   void add(const Sketch& other);
   bool empty() const noexcept { return elems == 0; }
 };
@@ -96,12 +98,12 @@ struct ModelMeasure {
 struct SpotCheck {
   std::int64_t seen = 0;
   std::int64_t wrong = 0;
-  std::vector<std::int64_t> explained;  // of the wrong ones, what each of the kernel's alternatives would give
+  AlignedVector<std::int64_t> explained;  // of the wrong ones, what each of the kernel's alternatives would give
   void add(const SpotCheck& other);
 };
 
 struct Measure {
-  std::vector<ModelMeasure> models;
+  AlignedVector<ModelMeasure> models;
   std::int64_t elems = 0;
   std::int64_t sign_conflicts = 0;  // elements where models disagreed about the sign
   std::int64_t nonfinite = 0;       // output elements that are not finite

@@ -20,6 +20,9 @@ namespace {
 constexpr std::int64_t kProgramBytes = std::int64_t{24} << 20;
 // Mapped pages of inputs that are kept between two passes, at most.
 constexpr std::int64_t kMappedKept = std::int64_t{128} << 20;
+// Of those that are done with, bytes that leave memory together: as many as the budget allows, since each time stops all threads.
+constexpr std::int64_t kLeastReleased = std::int64_t{8} << 20;
+constexpr std::int64_t kMostReleased = std::int64_t{32} << 20;
 
 // Buffers of a worker for one job: raw bytes of an input and what is read ahead, f32 of every input and of the output, a chunk of output
 // bytes and one that waits to be written, the kernel's scratch and counters.
@@ -123,15 +126,18 @@ MemoryPlan plan_memory(const Plan& plan, const RunOptions& options) {
   memory.state_bytes =
       std::max(largest_state, std::min(budget - needs.survey_bytes - memory.workers * memory.worker_bytes, 2 * largest_state));
   const std::int64_t left = budget - needs.survey_bytes - memory.workers * memory.worker_bytes - memory.state_bytes;
-  // A pass that ends and the next one; a chunk that is done may wait for the one before it.
-  const std::int64_t mapped_now = 2 * (kReleasedAtOnce + memory.workers * needs.chunk_bytes);
-  memory.may_map = options.reading != Reading::kByPosition && left >= mapped_now;
-  if (memory.may_map) memory.mapped_bytes = std::min(kMappedKept, left - mapped_now);
+  // The system maps some more around a chunk.
+  const std::int64_t under_way = 2 * memory.workers * needs.chunk_bytes;
+  memory.may_map = options.reading != Reading::kByPosition && left >= under_way + kLeastReleased;
+  if (memory.may_map) {
+    memory.release_at_once = std::min(kMostReleased, left - under_way);
+    memory.mapped_bytes = std::min(kMappedKept, left - under_way - memory.release_at_once);
+  }
   std::int64_t plan_bytes = 0;
   for (const PlanInput& input : plan.inputs) plan_bytes += static_cast<std::int64_t>(input.checkpoint.tensors().size()) * 400;
   plan_bytes += static_cast<std::int64_t>(plan.jobs.size()) * (1200 + 300 * static_cast<std::int64_t>(plan.inputs.size()));
   memory.predicted_peak_bytes = kProgramBytes + plan_bytes + memory.workers * memory.worker_bytes + memory.state_bytes + needs.survey_bytes;
-  if (memory.may_map) memory.predicted_peak_bytes += std::min(mapped_now + memory.mapped_bytes, plan.input_bytes());
+  if (memory.may_map) memory.predicted_peak_bytes += std::min(under_way + memory.release_at_once + memory.mapped_bytes, plan.input_bytes());
   return memory;
 }
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -55,9 +56,8 @@ struct ActiveJob {
   std::int64_t next_to_add = 0;
   // Mapped pages of inputs: those of the first `keep_mapped` chunks stay until the output is made, the others go behind the pass.
   bool maps = false;
-  std::int64_t chunk_bytes = 0;  // of all inputs of a chunk
   std::int64_t keep_mapped = 0;
-  std::int64_t released = 0;  // chunks of this pass
+  std::int64_t keep_mapped_bytes = 0;
   std::vector<double> sums;
   std::vector<std::vector<std::uint64_t>> counts;  // one set per worker, so that counting needs no lock
   JobResult result;
@@ -78,8 +78,8 @@ struct Worker {
   Scratch scratch;
   TileBuffers buffers;
   AlignedVector<float> out;
-  PageBuffer stored;         // a chunk of the output in its own type
-  std::vector<double> sums;  // of one tile
+  PageBuffer stored;           // a chunk of the output in its own type
+  AlignedVector<double> sums;  // of one tile
 };
 
 class Scheduler {
@@ -90,7 +90,7 @@ class Scheduler {
         memory_(plan_memory(plan, options)),
         sink_(sink),
         progress_(progress),
-        reader_(plan, memory_.may_map ? options.reading : Reading::kByPosition),
+        reader_(plan, memory_.may_map ? options.reading : Reading::kByPosition, memory_.release_at_once),
         mapped_left_(memory_.mapped_bytes) {
     result_.jobs.resize(plan.jobs.size());
     total_bytes_ = options.selection ? 0 : plan.data_bytes();
@@ -107,6 +107,7 @@ class Scheduler {
     for (int i = 1; i < memory_.workers; ++i) threads.emplace_back([this, i] { work(static_cast<std::size_t>(i)); });
     work(0);
     threads.clear();
+    reader_.release_all();
     if (failure_) std::rethrow_exception(failure_);
     for (const PlanInput& input : plan_.inputs) input.checkpoint.check_unchanged();
     result_.seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -196,10 +197,11 @@ class Scheduler {
       active->kernel->prepare();
       active->mapping = active->kernel->first() == Next::kMap;
       active->maps = reader_.maps();
-      active->chunk_bytes = bytes_of_inputs(job, job.tiling.chunk_elems());
-      if (!active->mapping) {
-        active->keep_mapped = std::min(job.tiling.chunks(), mapped_left_ / std::max<std::int64_t>(1, active->chunk_bytes));
-        mapped_left_ -= active->keep_mapped * active->chunk_bytes;
+      if (active->maps && !active->mapping) {
+        const std::int64_t chunk_bytes = std::max<std::int64_t>(1, bytes_of_inputs(job, job.tiling.chunk_elems()));
+        active->keep_mapped = std::min(job.tiling.chunks(), mapped_left_ / chunk_bytes);
+        active->keep_mapped_bytes = active->keep_mapped * chunk_bytes;
+        mapped_left_ -= active->keep_mapped_bytes;
       }
       begin_pass(*active);
     }
@@ -217,7 +219,6 @@ class Scheduler {
     active.next_chunk = 0;
     active.done_chunks = 0;
     active.next_to_add = 0;
-    active.released = active.mapping ? 0 : active.keep_mapped;
     active.sums.assign(active.mapping ? 0 : static_cast<std::size_t>(active.kernel->sum_count(active.pass)), 0.0);
     for (auto& counts : active.counts) counts.clear();
   }
@@ -232,13 +233,15 @@ class Scheduler {
     }
     ChunkPart part;
     part.measure.models.resize(job.sources.size());
-    reader_.begin_chunk(chunk, worker.buffers);
+    reader_.begin_chunk(job, chunk, worker.buffers);
     if (task.mapping) {
       map_chunk(*task.job, chunk, worker, part);
     } else {
       reduce_chunk(task, worker, part);
     }
     reader_.end_chunk(worker.buffers);
+    if (task.job->maps && (task.mapping || chunk >= task.job->keep_mapped))
+      reader_.release(job, job.tiling.chunk_begin(chunk), job.tiling.chunk_end(chunk));
     return part;
   }
 
@@ -334,10 +337,10 @@ class Scheduler {
       ++active.next_to_add;
     }
     const bool is_last = ++active.done_chunks == active.chunks;
-    const Job& job = *active.job;
-    const auto [begin, end] = take_released(active, is_last);
     if (is_last) {
       if (active.mapping) {
+        // Passes before the output saw chunks that are not selected.
+        if (active.maps && !active.selected.empty()) reader_.release(*active.job, 0, active.job->tiling.elems);
         reader_.settle_reading();
         retire(active);
       } else {
@@ -351,27 +354,14 @@ class Scheduler {
       }
       changed_.notify_all();
     }
-    lock.unlock();
-    if (begin < end) reader_.release(job, begin, end);
-  }
-
-  // Elements that are done, and whose mapped pages are to be released now. With the lock held.
-  std::pair<std::int64_t, std::int64_t> take_released(ActiveJob& active, bool is_last) const {
-    if (!active.maps) return {};
-    // Passes before the output saw chunks that are not selected.
-    if (is_last && active.mapping && !active.selected.empty()) return {0, active.job->tiling.elems};
-    const std::int64_t behind = (active.next_to_add - active.released) * active.chunk_bytes;
-    if (behind <= 0 || (behind < kReleasedAtOnce && !is_last)) return {};
-    const Tiling& tiling = active.job->tiling;
-    const std::int64_t first = active.chunk_at(std::exchange(active.released, active.next_to_add), active.mapping);
-    return {tiling.chunk_begin(first), tiling.chunk_end(active.chunk_at(active.next_to_add - 1, active.mapping))};
   }
 
   static Next seal(ActiveJob& active) {
     std::vector<std::uint64_t>& total = active.counts.front();
     total.resize(static_cast<std::size_t>(active.kernel->count_size(active.pass)));
     for (std::size_t w = 1; w < active.counts.size(); ++w) {
-      for (std::size_t i = 0; i < active.counts[w].size(); ++i) total[i] += active.counts[w][i];
+      const std::vector<std::uint64_t>& more = active.counts[w];
+      std::transform(more.begin(), more.end(), total.begin(), total.begin(), std::plus());
     }
     return active.kernel->seal(active.pass, {active.sums, total});
   }
@@ -385,7 +375,7 @@ class Scheduler {
       active.result.remark = active.kernel->remark();
     }
     state_bytes_ -= active.state_bytes;
-    mapped_left_ += active.keep_mapped * active.chunk_bytes;
+    mapped_left_ += active.keep_mapped_bytes;
     result_.jobs[active.index] = std::move(active.result);
     active_.erase(std::find_if(active_.begin(), active_.end(), [&](const auto& a) { return a.get() == &active; }));
   }

@@ -33,9 +33,6 @@ struct RunOptions {
   Reading reading = Reading::kMeasured;
 };
 
-// Mapped pages of inputs behind a merge are released so many bytes at a time: it makes other processors forget what they know of pages.
-inline constexpr std::int64_t kReleasedAtOnce = std::int64_t{8} << 20;
-
 // Into how many chunks the output of a job is cut.
 std::int64_t output_chunks(const Job& job) noexcept;
 
@@ -49,7 +46,8 @@ struct MemoryPlan {
   std::int64_t worker_bytes = 0;       // buffers of one worker at most
   std::int64_t keep_budget_bytes = 0;  // what one job's kernel may keep between passes
   std::int64_t state_bytes = 0;        // of all jobs under way at most
-  bool may_map = false;                // is there room for mapped pages of inputs, those of the chunks under way and just behind them?
+  bool may_map = false;                // is there room for mapped pages of inputs?
+  std::int64_t release_at_once = 0;    // of those that are done with and wait to leave memory
   std::int64_t mapped_bytes = 0;       // of pages that may stay mapped from one pass to the next, beside those
   std::int64_t predicted_peak_bytes = 0;
 };

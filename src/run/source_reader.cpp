@@ -73,10 +73,11 @@ MappedPiece find_mapped(const Plan& plan, const SourceTensor& source, std::int64
   return found;
 }
 
-void release_mapped(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count) {
+void release_mapped(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, ReleaseQueue& queue) {
   for_pieces(*source.tensor, begin, count, [&](const Piece& piece, std::int64_t first, std::int64_t number, std::int64_t) {
     const std::int64_t elem = elem_bytes(piece);
-    if (const FileMapping* mapping = file_of(plan, piece).mapping()) mapping->release(piece.tensor->offset + first * elem, number * elem);
+    if (const FileMapping* mapping = file_of(plan, piece).mapping())
+      queue.add(*mapping, piece.tensor->offset + first * elem, number * elem);
   });
 }
 

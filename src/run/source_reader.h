@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "io/page_buffer.h"
 #include "plan/plan.h"
+#include "run/release_queue.h"
 
 namespace crucible {
 
@@ -29,8 +30,8 @@ struct MappedPiece {
 };
 // The one that has element `at`.
 MappedPiece find_mapped(const Plan& plan, const SourceTensor& source, std::int64_t at);
-// Mapped pages that hold nothing but elements [begin, begin + count) leave resident memory.
-void release_mapped(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count);
+// Where files are mapped, gives the queue the bytes of elements [begin, begin + count).
+void release_mapped(const Plan& plan, const SourceTensor& source, std::int64_t begin, std::int64_t count, ReleaseQueue& queue);
 
 // `size` stored bytes from byte `offset` of the tensor on, as they are, in `raw`. The pieces have one type. Throws Error.
 const std::byte* read_stored_bytes(const Plan& plan, const SourceTensor& source, std::int64_t offset, std::int64_t size, PageBuffer& raw);

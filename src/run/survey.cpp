@@ -75,7 +75,7 @@ class SurveyRun {
           throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
         }
         const Job& job = plan_.jobs[survey_.jobs[at.job]];
-        reader_.begin_chunk(at.chunk, worker.buffers);
+        reader_.begin_chunk(job, at.chunk, worker.buffers);
         const auto wants = [&](const Tile& tile) { return survey_.survey->wants_tile(at.job, tile); };
         job.tiling.for_wanted_of_chunk(at.chunk, wants, [&](const Tile& tile, std::int64_t end) {
           const TileInputs inputs = reader_.read(job, tile, end, survey_.survey->input_form(), worker.buffers);

@@ -12,7 +12,13 @@
 
 namespace crucible {
 
+namespace {
+
 using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
 
 std::int64_t bytes_of_inputs(const Job& job, std::int64_t elems) {
   std::int64_t bits = job.base ? facts(job.base->tensor->info.dtype).bits : 0;
@@ -20,7 +26,9 @@ std::int64_t bytes_of_inputs(const Job& job, std::int64_t elems) {
   return elems * bits / 8;
 }
 
-void TileReader::begin_chunk(std::int64_t chunk, TileBuffers& buffers) noexcept {
+void TileReader::begin_chunk(const Job& job, std::int64_t chunk, TileBuffers& buffers) noexcept {
+  buffers.job = &job;
+  buffers.chunk = chunk;
   for (TileBuffers::Ahead& ahead : buffers.ahead) ahead.begin = ahead.end = 0;
   buffers.mapped.assign(buffers.mapped.size(), {});
   buffers.timed = choice_.is_open();
@@ -29,7 +37,7 @@ void TileReader::begin_chunk(std::int64_t chunk, TileBuffers& buffers) noexcept 
 }
 
 void TileReader::end_chunk(TileBuffers& buffers) {
-  if (buffers.timed) choice_.add(buffers.reading, buffers.seconds, buffers.bytes_read);
+  if (buffers.timed) choice_.add(*buffers.job, buffers.chunk, buffers.seconds, buffers.bytes_read);
   add_bytes_read(buffers);
 }
 
@@ -44,9 +52,17 @@ void TileReader::prefetch(TileBuffers& buffers) noexcept {
 
 void TileReader::release(const Job& job, std::int64_t begin, std::int64_t end) {
   const Clock::time_point start = Clock::now();
-  if (job.base) release_mapped(plan_, *job.base, begin, end - begin);
-  for (const SourceTensor& s : job.sources) release_mapped(plan_, s, begin, end - begin);
-  if (choice_.is_open()) choice_.add(Reading::kMapped, std::chrono::duration<double>(Clock::now() - start).count(), 0);
+  if (job.base) release_mapped(plan_, *job.base, begin, end - begin, done_with_);
+  for (const SourceTensor& s : job.sources) release_mapped(plan_, s, begin, end - begin, done_with_);
+  if (choice_.is_open()) choice_.add_release(seconds_since(start));
+}
+
+void TileReader::settle_reading() {
+  if (!choice_.is_open()) return;
+  const Clock::time_point start = Clock::now();
+  done_with_.flush();
+  choice_.add_release(seconds_since(start));
+  choice_.settle();
 }
 
 TileInputs TileReader::read(const Job& job, const Tile& tile, std::int64_t end, InputForm form, TileBuffers& buffers) {
@@ -66,7 +82,7 @@ TileInputs TileReader::read(const Job& job, const Tile& tile, std::int64_t end, 
   const float* less = form == InputForm::kTaskVectors ? inputs.base : nullptr;
   for (const SourceTensor& s : job.sources) buffers.models.push_back(read_input(s, request, slot++, less, buffers));
   inputs.in_form(form) = buffers.models;
-  if (buffers.timed) buffers.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+  if (buffers.timed) buffers.seconds += seconds_since(start);
   return inputs;
 }
 

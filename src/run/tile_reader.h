@@ -12,6 +12,7 @@
 #include "methods/kernel.h"
 #include "plan/plan.h"
 #include "run/reading_choice.h"
+#include "run/release_queue.h"
 #include "run/source_reader.h"
 
 namespace crucible {
@@ -19,7 +20,7 @@ namespace crucible {
 // Buffers of one worker. They grow to the widest tile.
 struct TileBuffers {
   std::vector<AlignedVector<float>> inputs;
-  std::vector<const float*> models;
+  AlignedVector<const float*> models;
   PageBuffer raw;  // of the files
   // Stored bytes of elements [begin, end) of an input.
   struct Ahead {
@@ -27,11 +28,13 @@ struct TileBuffers {
     PageBuffer raw;
     const std::byte* bytes = nullptr;
   };
-  std::vector<Ahead> ahead;         // of each input, for the tiles that follow; of one chunk of one job
-  std::vector<MappedPiece> mapped;  // of each input, where its last tile lay; of one chunk
+  AlignedVector<Ahead> ahead;         // of each input, for the tiles that follow; of one chunk of one job
+  AlignedVector<MappedPiece> mapped;  // of each input, where its last tile lay; of one chunk
   std::vector<std::byte> converted;
   std::int64_t bytes_read = 0;  // of the files, not yet added to the reader's
   // Of the chunk under way.
+  const Job* job = nullptr;
+  std::int64_t chunk = 0;
   Reading reading = Reading::kByPosition;
   bool timed = false;
   double seconds = 0;  // spent reading and converting, where timed
@@ -40,7 +43,7 @@ struct TileBuffers {
     const std::byte* bytes;
     std::int64_t size;
   };
-  std::vector<Upcoming> upcoming;
+  AlignedVector<Upcoming> upcoming;
   int prefetched = 0;  // parts of them
 };
 
@@ -56,12 +59,14 @@ class TileReader {
 
   static constexpr int kPrefetchParts = 3;
 
-  TileReader(const Plan& plan, Reading reading) : plan_(plan), choice_(reading) {}
+  // At most `release_at_once` bytes that are done with stay mapped.
+  TileReader(const Plan& plan, Reading reading, std::int64_t release_at_once)
+      : plan_(plan), choice_(reading), done_with_(release_at_once) {}
 
   // A job without a base has no task vectors. The elements from the tile to `end` may be read with it: they will be asked for next.
   TileInputs read(const Job& job, const Tile& tile, std::int64_t end, InputForm form, TileBuffers& buffers);
   // Tiles are read between these two calls, all of one chunk of a job.
-  void begin_chunk(std::int64_t chunk, TileBuffers& buffers) noexcept;
+  void begin_chunk(const Job& job, std::int64_t chunk, TileBuffers& buffers) noexcept;
   void end_chunk(TileBuffers& buffers);
   // To be called kPrefetchParts times after each read, with work in between: asks for a part of the mapped bytes of a later tile. A
   // processor that looks ahead by itself stops at the end of a page, and has room for a dozen lines under way at a time.
@@ -75,7 +80,9 @@ class TileReader {
   bool maps() const noexcept { return choice_.may_map(); }
   void release(const Job& job, std::int64_t begin, std::int64_t end);
   // A job has had all its passes.
-  void settle_reading() { choice_.settle(); }
+  void settle_reading();
+  // All jobs have had theirs.
+  void release_all() { done_with_.flush(); }
 
   // Moves the buffers' count of bytes to that of all threads. Once a chunk: threads would wait for each other's counter otherwise.
   void add_bytes_read(TileBuffers& buffers) noexcept { bytes_read_ += std::exchange(buffers.bytes_read, 0); }
@@ -92,6 +99,7 @@ class TileReader {
 
   const Plan& plan_;
   ReadingChoice choice_;
+  ReleaseQueue done_with_;
   std::atomic<std::int64_t> bytes_read_{0};
 };
 

@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "base/aligned.h"
 #include "base/checked.h"
 #include "simd/select.h"
 
@@ -123,9 +124,9 @@ class RankCuts {
   // Consecutive coarse buckets around the place where a cut should lie.
   struct Window {
     std::uint32_t first = 0, last = 0;
-    struct Chunk {
-      std::vector<ValueCount> values;  // of one tile after another, those of a tile in no order
-      bool too_many = false;           // to be kept: they were counted
+    struct alignas(kCacheLine) Chunk {  // threads that count neighbouring chunks would wait for each other's line
+      std::vector<ValueCount> values;   // of one tile after another, those of a tile in no order
+      bool too_many = false;            // to be kept: they were counted
     };
     std::vector<Chunk> chunks;
     std::vector<std::uint32_t> ends;                                                   // of each tile's values in those of its chunk

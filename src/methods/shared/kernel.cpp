@@ -40,7 +40,7 @@ std::uint64_t Histogram::total() const noexcept {
 
 namespace {
 
-void add_all(std::vector<double>& to, const std::vector<double>& from) {
+void add_all(AlignedVector<double>& to, const AlignedVector<double>& from) {
   if (to.size() < from.size()) to.resize(from.size());
   for (std::size_t i = 0; i < from.size(); ++i) to[i] += from[i];
 }
