@@ -49,7 +49,7 @@ void ReadingChoice::settle() {
   Cost mapped = usual_cost(mapped_);
   if (by_position.bytes < kEnough || mapped.bytes < kEnough) return;
   mapped.seconds += release_seconds_;
-  reading_ = mapped.of_a_byte() < by_position.of_a_byte() ? Reading::kMapped : Reading::kByPosition;
+  reading_ = mapped.of_a_byte() < kMappedShare * by_position.of_a_byte() ? Reading::kMapped : Reading::kByPosition;
 }
 
 }  // namespace crucible
