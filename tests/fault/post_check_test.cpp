@@ -13,6 +13,7 @@
 #include "report/library.h"
 #include "run/post_check.h"
 #include "run/write_model.h"
+#include "support/faulty_file.h"
 #include "support/tiny_model.h"
 
 namespace crucible {
