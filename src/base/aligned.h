@@ -7,6 +7,8 @@
 #include <new>
 #include <vector>
 
+#include "base/checked.h"
+
 namespace crucible {
 
 inline constexpr std::int64_t kCacheLine = 64;
@@ -18,8 +20,8 @@ struct AlignedAllocator {
   template <typename U>
   AlignedAllocator(const AlignedAllocator<U>&) noexcept {}
   T* allocate(std::size_t count) {
-    constexpr auto kLine = static_cast<std::size_t>(kCacheLine);
-    return static_cast<T*>(::operator new ((count * sizeof(T) + kLine - 1) / kLine * kLine, std::align_val_t{kLine}));
+    const std::int64_t bytes = ceil_div(static_cast<std::int64_t>(count * sizeof(T)), kCacheLine) * kCacheLine;
+    return static_cast<T*>(::operator new (static_cast<std::size_t>(bytes), std::align_val_t{static_cast<std::size_t>(kCacheLine)}));
   }
   void deallocate(T* at, std::size_t) noexcept { ::operator delete (at, std::align_val_t{static_cast<std::size_t>(kCacheLine)}); }
   bool operator==(const AlignedAllocator&) const noexcept { return true; }

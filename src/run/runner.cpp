@@ -107,7 +107,6 @@ class Scheduler {
     for (int i = 1; i < memory_.workers; ++i) threads.emplace_back([this, i] { work(static_cast<std::size_t>(i)); });
     work(0);
     threads.clear();
-    reader_.release_all();
     if (failure_) std::rethrow_exception(failure_);
     for (const PlanInput& input : plan_.inputs) input.checkpoint.check_unchanged();
     result_.seconds = std::chrono::duration<double>(Clock::now() - start).count();

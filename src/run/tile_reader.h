@@ -81,8 +81,6 @@ class TileReader {
   void release(const Job& job, std::int64_t begin, std::int64_t end);
   // A job has had all its passes.
   void settle_reading();
-  // All jobs have had theirs.
-  void release_all() { done_with_.flush(); }
 
   // Moves the buffers' count of bytes to that of all threads. Once a chunk: threads would wait for each other's counter otherwise.
   void add_bytes_read(TileBuffers& buffers) noexcept { bytes_read_ += std::exchange(buffers.bytes_read, 0); }

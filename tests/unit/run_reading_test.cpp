@@ -253,7 +253,7 @@ TEST_F(TwoModels, PagesThatAreDoneLeaveMemory) {
   ASSERT_LE(plan_memory(once, run).release_at_once, 9 * kMiB);
   CountingSink steady(once);
   run_jobs(once, run, steady, {});
-  EXPECT_LT(steady.most, 22 * kMiB);
+  EXPECT_LT(steady.most, 14 * kMiB);
   EXPECT_EQ(steady.resident(), 0);
   run.memory_bytes = 0;
   run.threads = 2;
@@ -283,7 +283,7 @@ TEST_F(TwoModels, PagesThatAreDoneLeaveMemory) {
   ASSERT_EQ(plan_memory(twice, run).mapped_bytes, 0);
   CountingSink tight(twice);
   run_jobs(twice, run, tight, {});
-  EXPECT_LT(tight.most, 22 * kMiB);
+  EXPECT_LT(tight.most, 16 * kMiB);
   EXPECT_EQ(tight.resident(), 0);
 }
 
