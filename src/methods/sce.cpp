@@ -1,6 +1,5 @@
 // SCE (Wan et al. 2024): select the positions where the models differ, calculate a coefficient per model, erase minority signs.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -91,7 +90,7 @@ class SceKernel final : public Kernel {
     const std::uint64_t* marks = selected(tile, in, scratch, Marks::kFirstTime);
     if (marks != nullptr) {
       measure.models[0].elems += tile.count;
-      for (std::int64_t w = 0; w < ceil_div(tile.count, 64); ++w) measure.models[0].kept += std::popcount(marks[w]);
+      measure.models[0].kept += simd::count_marks(marks, tile.count);
     }
     for (std::size_t i = 0; i < in.models.size(); ++i)
       sums[i] += marks == nullptr ? simd::sum_square_difference(in.models[i], in.base, tile.count)

@@ -127,30 +127,31 @@ void DecideByKey(const std::uint8_t* keys, const std::uint16_t* upper, const Key
 #endif
 
 // Up to its own place an element has those before it that are not greater, and from there on those that are smaller.
-void CountRanks(const float* x, const std::uint32_t* elems, std::uint32_t* HWY_RESTRICT ranks, std::int64_t n) {
+template <std::size_t kRanks>
+HWY_INLINE void count_ranks(const float* x, const std::uint32_t* elems, std::uint32_t* HWY_RESTRICT ranks, std::int64_t n) {
   const D32 d;
   const std::int64_t lanes = lane_count();
-  hn::Vec<D32> own[kRanksAtOnce];
-  hn::Vec<D32> limit[kRanksAtOnce];
-  hn::Vec<D32> below[kRanksAtOnce];  // -1 for each, in lanes
-  for (std::size_t e = 0; e < kRanksAtOnce; ++e) {
+  hn::Vec<D32> own[kRanks];
+  hn::Vec<D32> limit[kRanks];
+  hn::Vec<D32> below[kRanks];  // -1 for each, in lanes
+  for (std::size_t e = 0; e < kRanks; ++e) {
     own[e] = hn::Set(d, static_cast<std::int32_t>(magnitude_of(x[elems[e]])));
     limit[e] = hn::Add(own[e], hn::Set(d, 1));
     below[e] = hn::Zero(d);
   }
   const auto see = [&](std::int64_t at) HWY_ATTR {
     const auto magnitude = load_magnitudes(x + at);
-    for (std::size_t e = 0; e < kRanksAtOnce; ++e) below[e] = count_down(d, below[e], hn::Gt(limit[e], magnitude));
+    for (std::size_t e = 0; e < kRanks; ++e) below[e] = count_down(d, below[e], hn::Gt(limit[e], magnitude));
   };
   const std::int64_t whole = n / lanes * lanes;
   std::int64_t at = 0;
-  for (std::size_t next = 0; next < kRanksAtOnce;) {
+  for (std::size_t next = 0; next < kRanks;) {
     const std::int64_t place = elems[next] / lanes * lanes;
     const std::int64_t end = std::min(place, whole);
     for (; at < end; at += lanes) see(at);
     if (place >= whole) break;
     const std::size_t first = next;
-    for (; next < kRanksAtOnce && elems[next] / lanes * lanes == place; ++next) {
+    for (; next < kRanks && elems[next] / lanes * lanes == place; ++next) {
       const auto here = hn::Set(d, static_cast<std::int32_t>(elems[next] % lanes));
       limit[next] = hn::IfThenElse(hn::Lt(hn::Iota(d, 0), here), limit[next], own[next]);
     }
@@ -159,7 +160,7 @@ void CountRanks(const float* x, const std::uint32_t* elems, std::uint32_t* HWY_R
     for (std::size_t e = first; e < next; ++e) limit[e] = own[e];
   }
   for (; at < whole; at += lanes) see(at);
-  for (std::size_t e = 0; e < kRanksAtOnce; ++e) {
+  for (std::size_t e = 0; e < kRanks; ++e) {
     auto rank = static_cast<std::uint32_t>(times_counted(below[e]));
     const std::uint32_t mine = magnitude_of(x[elems[e]]);
     for (std::int64_t i = whole; i < n; ++i) {
@@ -167,6 +168,17 @@ void CountRanks(const float* x, const std::uint32_t* elems, std::uint32_t* HWY_R
       rank += other < mine || (other == mine && i < elems[e]) ? 1 : 0;
     }
     ranks[e] = rank;
+  }
+}
+
+void CountRanks(const float* x, std::span<const std::uint32_t> elems, std::uint32_t* HWY_RESTRICT ranks, std::int64_t n) {
+  static_assert(kRanksAtOnce == 4);
+  switch (elems.size()) {
+    case 0: return;
+    case 1: return count_ranks<1>(x, elems.data(), ranks, n);
+    case 2: return count_ranks<2>(x, elems.data(), ranks, n);
+    case 3: return count_ranks<3>(x, elems.data(), ranks, n);
+    default: return count_ranks<4>(x, elems.data(), ranks, n);
   }
 }
 
@@ -236,12 +248,7 @@ void decide_by_key(const std::uint8_t* keys, const std::uint16_t* upper, const K
   HWY_DYNAMIC_DISPATCH(DecideByKey)(keys, upper, limits, marks, open, n);
 }
 void ranks_by_counting(const float* x, std::span<const std::uint32_t> elems, std::uint32_t* ranks, std::int64_t n) noexcept {
-  if (elems.empty()) return;
-  std::uint32_t here[kRanksAtOnce];
-  std::uint32_t found[kRanksAtOnce];
-  for (std::size_t e = 0; e < kRanksAtOnce; ++e) here[e] = elems[std::min(e, elems.size() - 1)];
-  HWY_DYNAMIC_DISPATCH(CountRanks)(x, here, found, n);
-  std::copy_n(found, elems.size(), ranks);
+  HWY_DYNAMIC_DISPATCH(CountRanks)(x, elems, ranks, n);
 }
 std::uint32_t mark_half(const std::uint16_t* halves, std::uint16_t half, const std::uint64_t* rounded, std::uint64_t* marks,
                         std::uint32_t* before, std::int64_t n) noexcept {

@@ -235,6 +235,12 @@ std::int64_t Band(const float* x, MagnitudeCut& outer, MagnitudeCut& inner, floa
   return count;
 }
 
+std::int64_t CountMarks(const std::uint64_t* marks, std::int64_t n) {
+  std::int64_t count = 0;
+  for (std::int64_t at = 0; at < n; at += kWord) count += std::popcount(marks[at / kWord]);
+  return count;
+}
+
 std::int64_t CountMagnitude(const float* x, std::uint32_t magnitude, std::int64_t n) {
   const D32 d;
   const std::int64_t lanes = lane_count();
@@ -469,6 +475,7 @@ namespace crucible::simd {
 HWY_EXPORT(KeepMarked);
 HWY_EXPORT(SumMarked);
 HWY_EXPORT(MarkedSquareDifference);
+HWY_EXPORT(CountMarks);
 HWY_EXPORT(MarkBelow);
 HWY_EXPORT(Band);
 HWY_EXPORT(CountMagnitude);
@@ -491,6 +498,7 @@ MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_
 double marked_square_difference(const float* x, const float* y, const std::uint64_t* marks, std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(MarkedSquareDifference)(x, y, marks, n);
 }
+std::int64_t count_marks(const std::uint64_t* marks, std::int64_t n) noexcept { return HWY_DYNAMIC_DISPATCH(CountMarks)(marks, n); }
 std::int64_t mark_below(const std::uint16_t* upper, std::uint64_t threshold, std::uint64_t* marks, std::uint64_t* equal,
                         std::int64_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(MarkBelow)(upper, threshold, marks, equal, n);

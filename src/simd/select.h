@@ -20,6 +20,8 @@ MarkedNorms marked_norms(const float* x, const std::uint64_t* marks, std::int64_
 // The sum of (x[i] - y[i])^2 over the marked elements, in f64, summed as in simd/ops.h.
 double marked_square_difference(const float* x, const float* y, const std::uint64_t* marks, std::int64_t n) noexcept;
 
+std::int64_t count_marks(const std::uint64_t* marks, std::int64_t n) noexcept;
+
 // Marks the draws that are below the threshold (probability * 2^32) by their upper halves, and in `equal` those whose upper half is the
 // threshold's. Returns the number of the former.
 std::int64_t mark_below(const std::uint16_t* upper, std::uint64_t threshold, std::uint64_t* marks, std::uint64_t* equal,

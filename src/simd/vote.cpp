@@ -106,6 +106,18 @@ HWY_INLINE V value_of(const float* base, const float* x, const VoteCall& c, V sc
   return hn::IfThenElseZero(hn::RebindMask(d, hn::TestBit(word, hn::Shl(hn::Set(di, 1), hn::Iota(di, 0)))), moved);
 }
 
+// Is + the winning side?
+HWY_INLINE hn::Mask<D> wins_up(V sum, bool zero_is_plus) {
+  const V zero = hn::Zero(D());
+  return zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
+}
+
+// The lanes whose bits are set; the lowest bit is the first lane's.
+HWY_INLINE hn::Mask<D> mask_of_bits(D d, std::uint64_t bits) {
+  const auto byte = static_cast<std::uint8_t>(bits);
+  return hn::LoadMaskBits(d, &byte);
+}
+
 // shares[set] for the set of the winners, whose bit j stands for model j.
 template <int kModels>
 HWY_INLINE V share_of(const hn::Mask<D>* wins, const V* shares) {
@@ -142,7 +154,7 @@ class FewVote {
     if (!all_finite) return;
     if (std::all_of(shares_ + 1, shares_ + kSets, [this](double share) { return share == shares_[1]; })) {
       sharing_ = Sharing::kConstant;
-    } else if (kModels == 2 && shares_[1] == shares_[2]) {
+    } else if (kBallot == Ballot::kScaled && kModels == 2 && shares_[1] == shares_[2]) {
       sharing_ = Sharing::kPair;
     }
   }
@@ -176,12 +188,18 @@ class FewVote {
     for (std::int64_t at = 0; at < n; at += kWord) {
       const std::int64_t m = std::min(kWord, n - at) / step() * step();
       Signs signs[kHeld];
+      see_signs(at, m, signs);
       std::uint64_t up = 0;
-      if (!merge_word<kSharing>(at, m, out + at, up)) {
+      bool finite = false;
+      if constexpr (kByAgreement<kSharing>) {
+        finite = merge_pair<kSharing>(at, m, signs, out + at, up);
+      } else {
+        finite = merge_word<kSharing>(at, m, out + at, up);
+      }
+      if (!finite) {
         // A NaN or an infinity.
         for (std::int64_t i = at; i < at + m; ++i) out[i] = vote_one<kBallot>(base_[i], x_, kModels, c_, i);
       } else {
-        see_signs(at, m, signs);
         std::uint64_t any_lost = 0;
         for (std::size_t j = 0; j < kHeld; ++j) {
           const std::uint64_t loses = signs[j].nonzero & ~(signs[j].negative ^ up);
@@ -201,6 +219,10 @@ class FewVote {
   }
 
   static constexpr std::size_t kSets = std::size_t{1} << kModels;  // of winners
+  template <Sharing kSharing>
+  static constexpr bool kByAgreement = (kBallot == Ballot::kScaled) && kModels == 2 && kSharing != Sharing::kBySet;
+  // Of the sum of numbers times 0.
+  static HWY_INLINE bool is_finite(V sum) { return hn::AllTrue(D(), hn::Eq(sum, hn::Zero(D()))); }
   static std::int64_t lanes() { return static_cast<std::int64_t>(hn::Lanes(D())); }
   static std::int64_t step() { return static_cast<std::int64_t>(hn::Lanes(DFloat())); }
 
@@ -244,7 +266,7 @@ class FewVote {
       V sum = held[0];
       for (std::size_t j = 1; j < kHeld; ++j) sum = hn::Add(sum, held[j]);
       not_finite = hn::MulAdd(sum, zero, not_finite);
-      const auto is_up = zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
+      const auto is_up = wins_up(sum, zero_is_plus);
       up |= bits_of_mask(d, is_up) << k;
       // Turned by this sign, the winners are what lies above zero.
       const V turn = hn::IfThenZeroElse(is_up, minus_zero);
@@ -257,8 +279,6 @@ class FewVote {
         mixed = j == 0 ? won : hn::Add(mixed, won);
       }
       V share = shares[1];
-      if constexpr (kSharing == Sharing::kPair && kModels == 2)
-        share = hn::IfThenElse(hn::Gt(hn::Min(turned[0], turned[1]), zero), shares[3], share);
       if constexpr (kSharing == Sharing::kBySet) {
         hn::Mask<D> wins[kHeld];
         for (std::size_t j = 0; j < kHeld; ++j) wins[j] = hn::Gt(turned[j], zero);
@@ -267,7 +287,35 @@ class FewVote {
       mixed = hn::Mul(hn::Xor(mixed, turn), share);
       store_moved(base + at + k, mixed, out + k);
     }
-    return hn::AllTrue(d, hn::Eq(not_finite, zero));
+    return is_finite(not_finite);
+  }
+
+  // merge_word for two models whose signs are known: where they agree both win, elsewhere the greater one or the smaller one.
+  template <Sharing kSharing>
+  HWY_INLINE bool merge_pair(std::int64_t at, std::int64_t m, const Signs* signs, float* HWY_RESTRICT out, std::uint64_t& up) const {
+    const std::uint64_t agree = signs[0].nonzero & signs[1].nonzero & ~(signs[0].negative ^ signs[1].negative);
+    const D d;
+    const V zero = hn::Zero(d);
+    const float* const base = base_;
+    const bool zero_is_plus = c_.zero_is_plus;
+    const float* const x[2] = {x_[0], x_[1]};
+    const V scale[2] = {hn::Set(d, c_.scales[0]), hn::Set(d, c_.scales[1])};
+    const V share_of_one = hn::Set(d, shares_[1]);
+    const V share_of_both = hn::Set(d, shares_[3]);
+    V not_finite = zero;
+    for (std::int64_t k = 0; k < m; k += lanes()) {
+      const V first = hn::Mul(scale[0], load_wide(x[0] + at + k));
+      const V second = hn::Mul(scale[1], load_wide(x[1] + at + k));
+      const V sum = hn::Add(first, second);
+      not_finite = hn::MulAdd(sum, zero, not_finite);
+      const auto is_up = wins_up(sum, zero_is_plus);
+      up |= bits_of_mask(d, is_up) << k;
+      const V one = hn::IfThenElse(is_up, hn::Max(first, second), hn::Min(first, second));
+      const auto both = mask_of_bits(d, agree >> k);
+      const V share = kSharing == Sharing::kPair ? hn::IfThenElse(both, share_of_both, share_of_one) : share_of_one;
+      store_moved(base + at + k, hn::Mul(hn::IfThenElse(both, sum, one), share), out + k);
+    }
+    return is_finite(not_finite);
   }
 
   const VoteCall& c_;
@@ -298,7 +346,7 @@ HWY_INLINE void vote_many(const float* base, const float* const* x, std::int64_t
       };
       V sum = value(0);
       for (std::int64_t j = 1; j < models; ++j) sum = hn::Add(sum, value(j));
-      const auto up = c.zero_is_plus ? hn::Ge(sum, zero) : hn::Gt(sum, zero);
+      const auto up = wins_up(sum, c.zero_is_plus);
       const V turn = hn::IfThenZeroElse(up, minus_zero);
       auto any_lost = hn::Lt(zero, zero);
       V mixed = zero;

@@ -260,6 +260,9 @@ RankDraw::RankDraw(const std::vector<std::uint64_t>& thresholds, const std::vect
     const auto here = static_cast<std::int64_t>(thresholds_[r] / 2);
     furthest = std::max(furthest, std::abs(here - simd::threshold_of(line_, static_cast<std::uint32_t>(r))));
   }
+  upper_thresholds_.assign(thresholds_.size() + 2, 0);
+  std::transform(thresholds_.begin(), thresholds_.end(), upper_thresholds_.begin() + 1,
+                 [](std::uint64_t threshold) { return static_cast<std::uint16_t>(std::min<std::uint64_t>(threshold >> 16, 0xFFFF)); });
   // Halving a threshold takes less than one from it.
   margin_ = static_cast<std::uint64_t>(furthest) + simd::kDrawMargin + 1;
 }
@@ -275,8 +278,7 @@ void RankDraw::draw(const float* row, const RandomDraws& draws, std::uint64_t* m
   if (drawn_in == nullptr) return;
   std::array<std::int64_t, kMostGroups> from{};
   simd::count_marked_from(all.work.ranks, marks, bounds_, from.data(), n);
-  std::int64_t left = 0;  // drawn in this group and in those after it
-  for (std::int64_t w = 0; w < ceil_div(n, kWord); ++w) left += std::popcount(marks[w]);
+  std::int64_t left = simd::count_marks(marks, n);  // drawn in this group and in those after it
   for (std::size_t g = 0; g <= bounds_.size(); ++g) {
     const std::int64_t after = g < bounds_.size() ? from[g] : 0;
     drawn_in[g] += left - after;
@@ -314,20 +316,18 @@ bool RankDraw::draw_by_key(const Row& row) const noexcept {
   std::uint32_t ends[simd::kRowKeys];
   simd::count_row_keys(keys, row.n, ends);
   simd::KeyLimits limits;
+  // Of a key's lowest and highest rank; a key without elements decides nothing.
+  const auto lowest_of = [this](std::uint32_t begin) { return upper_thresholds_[begin + 1]; };
+  const auto highest_of = [this](std::uint32_t end) { return upper_thresholds_[end]; };
   std::uint32_t begin = 0;
   std::uint64_t expected = 0;  // elements that only their rank decides, times 2^16
   for (std::size_t key = 0; key < simd::kRowKeys; ++key) {
     const std::uint32_t end = ends[key] += begin;
-    if (end > begin) {
-      const std::uint64_t lowest = thresholds_[begin];
-      const std::uint64_t highest = thresholds_[end - 1];
-      const auto bits_of = [](std::uint64_t threshold) {
-        return static_cast<std::uint8_t>(std::min<std::uint64_t>(threshold >> 24, 0xFF));
-      };
-      limits.drawn[key] = bits_of(lowest);
-      limits.missed[key] = bits_of(highest);
-      expected += (end - begin) * ((highest - lowest) >> 16);
-    }
+    const std::uint32_t lowest = lowest_of(begin);
+    const std::uint32_t highest = highest_of(end);
+    limits.drawn[key] = static_cast<std::uint8_t>(lowest >> 8);
+    limits.missed[key] = static_cast<std::uint8_t>(highest >> 8);
+    expected += std::uint64_t{end - begin} * (highest - lowest);
     begin = end;
   }
   const bool few = expected >> 16 <= kFewListed;
@@ -335,16 +335,16 @@ bool RankDraw::draw_by_key(const Row& row) const noexcept {
   if (!few && !halves.take(row.x, row.n)) return false;
   simd::decide_by_key(keys, row.draws.upper, limits, row.marks, open, row.n);
 
-  // Most of what is open is decided by the whole of its draw; the rest by its rank.
+  // Most of what is open is decided by 16 bits of its draw; the rest by its rank. Without a branch, which would look random.
   std::size_t number = 0;
   std::uint32_t* listed = row.work.listed;
   for_each_mark(open, row.n, [&](std::int64_t i) {
     const std::uint8_t key = keys[i];
-    if (row.draws.below(i, thresholds_[key == 0 ? 0 : ends[key - 1]])) {
-      row.marks[i / kWord] |= std::uint64_t{1} << (i % kWord);
-    } else if (row.draws.below(i, thresholds_[ends[key] - 1])) {
-      listed[number++] = static_cast<std::uint32_t>(i);
-    }
+    const std::uint32_t draw = row.draws.upper[i];
+    const bool drawn = draw < lowest_of(key == 0 ? 0 : ends[key - 1]);
+    row.marks[i / kWord] |= static_cast<std::uint64_t>(drawn) << (i % kWord);
+    listed[number] = static_cast<std::uint32_t>(i);
+    number += !drawn && draw <= highest_of(ends[key]) ? 1u : 0u;
   });
   few ? settle_by_counting(row, number) : settle_by_half(row, halves, number);
   return true;

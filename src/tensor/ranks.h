@@ -46,10 +46,11 @@ class RankDraw {
   void put(const Row& row, std::uint32_t rank, std::uint32_t element) const noexcept;
 
   std::vector<std::uint64_t> thresholds_;
-  std::vector<std::uint32_t> bounds_;  // the first rank of each group but the first
-  simd::RankLine line_;                // about the thresholds
-  std::uint64_t margin_ = 0;           // between line and thresholds, at most, in units of the line
-  std::uint64_t steepest_ = 0;         // the largest step between two thresholds
+  std::vector<std::uint16_t> upper_thresholds_;  // of rank r at r + 1, the upper 16 of 32 bits, all set for 2^32; 0 at both ends
+  std::vector<std::uint32_t> bounds_;            // the first rank of each group but the first
+  simd::RankLine line_;                          // about the thresholds
+  std::uint64_t margin_ = 0;                     // between line and thresholds, at most, in units of the line
+  std::uint64_t steepest_ = 0;                   // the largest step between two thresholds
 };
 
 }  // namespace crucible

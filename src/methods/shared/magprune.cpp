@@ -4,7 +4,6 @@
 // magnitudes of as many whole scopes as the budget holds, seal sorts them and keeps one bit per element. A scope larger than the
 // window is cut by magnitude, with the help of two counting passes, into parts that fit.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <mutex>
 #include <optional>
@@ -98,9 +97,7 @@ class RowMagPrune final : public Sparsifier {
       simd::fill_draws(draws.key, draws.first, upper, row_);
       const bool by_tenth = measure != nullptr && is_counted_by_tenth(tile.begin + at, row_, tiling_.elems);
       draw_->draw(delta + at, draws, row_marks, by_tenth ? kept_in.data() : nullptr, work);
-      if (measure != nullptr) {
-        for (std::int64_t w = 0; w < ceil_div(row_, std::int64_t{64}); ++w) kept += std::popcount(row_marks[w]);
-      }
+      if (measure != nullptr) kept += simd::count_marks(row_marks, row_);
       ranked += by_tenth ? 1 : 0;
       use(at, row_marks, work);
     }
