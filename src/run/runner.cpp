@@ -37,6 +37,8 @@ struct ChunkPart {
   std::string unexplained;  // NaN came out of a tile without any: another tile of the tensor must hold the cause
 };
 
+constexpr std::int64_t kElemsForACounter = 256;
+
 // A job under way. The scheduler's lock guards everything but the kernel's own work.
 struct ActiveJob {
   std::size_t index = 0;
@@ -60,6 +62,9 @@ struct ActiveJob {
   std::int64_t keep_mapped_bytes = 0;
   std::vector<double> sums;
   std::vector<std::vector<std::uint64_t>> counts;  // one set per worker, so that counting needs no lock
+  // A pass that counts much in few elements is one worker's: to clear and to add up a set of counters for each would take longer.
+  bool by_one = false;
+  std::optional<std::size_t> worker;
   JobResult result;
   std::string unexplained;
 
@@ -67,6 +72,12 @@ struct ActiveJob {
     if (j.kind == Job::Kind::kMerge) params = bind_params(j);
   }
 
+  // May this worker have the pass's next chunk? With the lock held.
+  bool has_chunk_for(std::size_t id) {
+    if (next_chunk == chunks) return false;
+    if (by_one && !worker) worker = id;
+    return !by_one || worker == id;
+  }
   // Of the job, the n-th chunk that the pass deals out; before the output that is every chunk.
   std::int64_t chunk_at(std::int64_t n, bool of_output) const {
     return !of_output || selected.empty() ? n : selected[static_cast<std::size_t>(n)];
@@ -129,7 +140,7 @@ class Scheduler {
     Worker worker;
     worker.id = id;
     try {
-      while (const auto task = next_task()) {
+      while (const auto task = next_task(id)) {
         if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed)) {
           throw Error(ErrorCode::kInterrupted, "interrupted; nothing was left behind");
         }
@@ -143,12 +154,12 @@ class Scheduler {
   }
 
   // The next chunk of the earliest job that has one; starts another job when none has and the budget allows; waits otherwise.
-  std::optional<Task> next_task() {
+  std::optional<Task> next_task(std::size_t id) {
     std::unique_lock lock(mutex_);
     for (;;) {
       if (failure_) return std::nullopt;
       for (const auto& active : active_) {
-        if (active->next_chunk < active->chunks) return Task{active.get(), active->next_chunk++, active->mapping, active->pass};
+        if (active->has_chunk_for(id)) return Task{active.get(), active->next_chunk++, active->mapping, active->pass};
       }
       if (start_job()) continue;
       if (active_.empty() && next_job_ == plan_.jobs.size()) return std::nullopt;
@@ -220,6 +231,8 @@ class Scheduler {
     active.next_to_add = 0;
     active.sums.assign(active.mapping ? 0 : static_cast<std::size_t>(active.kernel->sum_count(active.pass)), 0.0);
     for (auto& counts : active.counts) counts.clear();
+    active.worker.reset();
+    active.by_one = !active.mapping && active.kernel->count_size(active.pass) > active.job->tiling.elems / kElemsForACounter;
   }
 
   ChunkPart process(const Task& task, Worker& worker) {
@@ -356,11 +369,10 @@ class Scheduler {
   }
 
   static Next seal(ActiveJob& active) {
-    std::vector<std::uint64_t>& total = active.counts.front();
+    std::vector<std::uint64_t>& total = active.counts[active.worker.value_or(0)];
     total.resize(static_cast<std::size_t>(active.kernel->count_size(active.pass)));
-    for (std::size_t w = 1; w < active.counts.size(); ++w) {
-      const std::vector<std::uint64_t>& more = active.counts[w];
-      std::transform(more.begin(), more.end(), total.begin(), total.begin(), std::plus());
+    for (const std::vector<std::uint64_t>& more : active.counts) {
+      if (&more != &total) std::transform(more.begin(), more.end(), total.begin(), total.begin(), std::plus());
     }
     return active.kernel->seal(active.pass, {active.sums, total});
   }
