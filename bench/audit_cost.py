@@ -12,7 +12,7 @@ import tempfile
 
 from common import PROGRAM, make_models, recipe, timed
 
-METHODS = ("linear", "task_arithmetic", "ties", "dare_ties", "della")
+METHODS = ("linear", "nuslerp", "karcher", "task_arithmetic", "ties", "breadcrumbs", "dare_linear", "dare_ties", "della")
 
 
 def cpu_seconds(work, method, *options):

@@ -37,7 +37,7 @@ struct ChunkPart {
   std::string unexplained;  // NaN came out of a tile without any: another tile of the tensor must hold the cause
 };
 
-constexpr std::int64_t kElemsForACounter = 256;
+constexpr std::int64_t kElemsForACounter = 256;  // a pass with fewer for each of its counters is one worker's
 
 // A job under way. The scheduler's lock guards everything but the kernel's own work.
 struct ActiveJob {
@@ -62,7 +62,7 @@ struct ActiveJob {
   std::int64_t keep_mapped_bytes = 0;
   std::vector<double> sums;
   std::vector<std::vector<std::uint64_t>> counts;  // one set per worker, so that counting needs no lock
-  // A pass that counts much in few elements is one worker's: to clear and to add up a set of counters for each would take longer.
+  // Is the pass one worker's, and whose? To clear and to add up counters of each would cost more than it gains.
   bool by_one = false;
   std::optional<std::size_t> worker;
   JobResult result;

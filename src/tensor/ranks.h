@@ -6,7 +6,8 @@
 // elements of its key are then sorted. Differences of 16-bit numbers have few bits, so most of their keys stand for one magnitude.
 //
 // Where nobody asks for the number of draws by rank, 128 keys of equal width and the first eight bits of a draw decide most elements:
-// the draw is below the thresholds of all ranks that the element's key stands for, or above them. The others are ranked one by one.
+// the draw is below the thresholds of all ranks that the element's key stands for, or above them. Sixteen bits decide most of the others,
+// and the rest are ranked one by one.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +26,8 @@ class RankDraw {
   // ranks, 16 at most: group g holds the ranks from group_ends[g - 1] to group_ends[g] - 1, the last one all that are left.
   RankDraw(const std::vector<std::uint64_t>& thresholds, const std::vector<std::int64_t>& group_ends);
 
+  // Of one for such rows.
+  static constexpr std::int64_t bytes(std::int64_t row) noexcept { return row * (8 + 2); }
   // Memory of one call, aligned to 8 bytes.
   static std::int64_t work_bytes(std::int64_t row) noexcept;
 

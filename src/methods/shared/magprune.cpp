@@ -77,7 +77,7 @@ class RowMagPrune final : public Sparsifier {
               [&](std::int64_t at, const std::uint64_t* row_marks, std::byte*) { TileMarks::put(marks, at, row_marks, row_); });
     return marks;
   }
-  std::int64_t kept_bytes() const noexcept override { return marks_bytes_ + row_ * 8; }
+  std::int64_t kept_bytes() const noexcept override { return marks_bytes_ + RankDraw::bytes(row_); }
   std::int64_t scratch_bytes() const noexcept override {
     return row_ * 2 + RankDraw::work_bytes(row_) + 8 * (ceil_div(row_, 64) + TileMarks::words_of(tiling_));
   }
