@@ -51,6 +51,11 @@ def make_models(folder, gigabytes):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
+def floor_command(out, size, inputs):
+    """Reads the inputs and writes `size` bytes to `out`."""
+    return [sys.executable, os.path.join(ROOT, "bench", "floor.py"), out, str(size), *inputs]
+
+
 def fetch_pages(gigabytes):
     """Has the machine so much memory at hand? A virtual one may have given its free pages back, and then pays for each on its next use,
     which can double the kernel's time of a merge. In a process of its own: a child's peak memory begins with that of its parent."""

@@ -154,7 +154,7 @@ class FewVote {
     if (!all_finite) return;
     if (std::all_of(shares_ + 1, shares_ + kSets, [this](double share) { return share == shares_[1]; })) {
       sharing_ = Sharing::kConstant;
-    } else if (kBallot == Ballot::kScaled && kModels == 2 && shares_[1] == shares_[2]) {
+    } else if (kIsPair && shares_[1] == shares_[2]) {
       sharing_ = Sharing::kPair;
     }
   }
@@ -169,7 +169,9 @@ class FewVote {
   void run(float* HWY_RESTRICT out, std::int64_t n) {
     switch (sharing_) {
       case Sharing::kConstant: return run_sharing<Sharing::kConstant>(out, n);
-      case Sharing::kPair: return run_sharing<Sharing::kPair>(out, n);
+      case Sharing::kPair:
+        if constexpr (kIsPair) return run_sharing<Sharing::kPair>(out, n);
+        break;
       case Sharing::kBySet: return run_sharing<Sharing::kBySet>(out, n);
     }
   }
@@ -191,7 +193,7 @@ class FewVote {
       see_signs(at, m, signs);
       std::uint64_t up = 0;
       bool finite = false;
-      if constexpr (kByAgreement<kSharing>) {
+      if constexpr (kIsPair && kSharing != Sharing::kBySet) {
         finite = merge_pair<kSharing>(at, m, signs, out + at, up);
       } else {
         finite = merge_word<kSharing>(at, m, out + at, up);
@@ -218,9 +220,8 @@ class FewVote {
     }
   }
 
-  static constexpr std::size_t kSets = std::size_t{1} << kModels;  // of winners
-  template <Sharing kSharing>
-  static constexpr bool kByAgreement = (kBallot == Ballot::kScaled) && kModels == 2 && kSharing != Sharing::kBySet;
+  static constexpr std::size_t kSets = std::size_t{1} << kModels;              // of winners
+  static constexpr bool kIsPair = kBallot == Ballot::kScaled && kModels == 2;  // where signs tell who wins
   // Of the sum of numbers times 0.
   static HWY_INLINE bool is_finite(V sum) { return hn::AllTrue(D(), hn::Eq(sum, hn::Zero(D()))); }
   static std::int64_t lanes() { return static_cast<std::int64_t>(hn::Lanes(D())); }
@@ -304,8 +305,8 @@ class FewVote {
     const V share_of_both = hn::Set(d, shares_[3]);
     V not_finite = zero;
     for (std::int64_t k = 0; k < m; k += lanes()) {
-      const V first = hn::Mul(scale[0], load_wide(x[0] + at + k));
-      const V second = hn::Mul(scale[1], load_wide(x[1] + at + k));
+      const V first = value_of<kBallot>(base, x[0], c_, scale[0], at + k);
+      const V second = value_of<kBallot>(base, x[1], c_, scale[1], at + k);
       const V sum = hn::Add(first, second);
       not_finite = hn::MulAdd(sum, zero, not_finite);
       const auto is_up = wins_up(sum, zero_is_plus);
